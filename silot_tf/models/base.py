@@ -1,0 +1,79 @@
+"""The face that every video model shows to training, evaluation and export."""
+
+import abc
+
+import keras
+
+
+class VideoModel(keras.Model, abc.ABC):
+    """A recurrent model of videos: `initial_state`, `step` for one frame, `unroll` for clips, `loss_terms`.
+
+    Nothing at frame t depends on later frames unless a model sets `causal = False`. All randomness comes from the
+    `seed` argument (two int32) and the frame counter in the state, so unrolling a clip in chunks, or frame by frame,
+    with the same seed gives the same result as unrolling it at once.
+    """
+
+    causal = True
+
+    #: Names and evaluation values of quantities that a training configuration may anneal over updates.
+    annealed_quantities: dict[str, float] = {}  # noqa: RUF012  (overridden whole by each model)
+
+    @abc.abstractmethod
+    def initial_state(self, batch_size, crop_offset=None) -> dict:
+        """State before the first frame: a nested dictionary of tensors with leading dimension `batch_size`.
+
+        Args:
+          batch_size: int or scalar int tensor.
+          crop_offset: optional `[B,2]` (y, x) pixel offset of a training crop inside the uncropped frame.
+        """
+
+    @abc.abstractmethod
+    def unroll(self, video, state=None, *, seed, training=False, rollout_from=None) -> tuple[dict, dict]:
+        """Outputs (see `silot_tf.contracts`) for a clip, and the state after its last frame.
+
+        Args:
+          video: `[B,T,H,W,C]` float32 in [0, 1]; T is static.
+          state: state before the clip; None stands for the initial state.
+          seed: `[2]` int32; the same seed serves all chunks of one video.
+          training: whether training-time randomness (for example discovery dropout) is on.
+          rollout_from: None, or the number of the frame (counted from the initial state) from which on objects come
+            from the learned prior without looking at the frames.
+        """
+
+    @abc.abstractmethod
+    def loss_terms(self, batch, annealed: dict, *, seed) -> tuple[dict, dict]:
+        """Unweighted training losses of a batch, name -> `[B,T]` in nats per frame, and the outputs.
+
+        Args:
+          batch: see `silot_tf.contracts`.
+          annealed: name -> scalar, one entry for each of `annealed_quantities`.
+          seed: `[2]` int32.
+        """
+
+    def step(self, frame, state, *, seed, training=False, rollout_from=None) -> tuple[dict, dict]:
+        """Outputs without the time dimension for one frame `[B,H,W,C]`, and the next state."""
+        outputs, state = self.unroll(
+            frame[:, None], state, seed=seed, training=training, rollout_from=rollout_from
+        )
+        return keras.tree.map_structure(lambda value: value[:, 0], outputs), state
+
+    def reset(self, state: dict, where) -> dict:
+        """State in which the rows with `where [B]` bool are those of the initial state."""
+        initial = self.initial_state(where.shape[0] or keras.ops.shape(where)[0])
+
+        def choose(fresh, old):
+            mask = keras.ops.reshape(where, [-1] + [1] * (len(old.shape) - 1))
+            return keras.ops.where(mask, fresh, old)
+
+        return keras.tree.map_structure(choose, initial, state)
+
+    def build_variables(self, frame_shape) -> None:
+        """Create every variable by one eager pass over a black clip of `frame_shape` (H, W, C)."""
+        video = keras.ops.zeros((1, 2, *frame_shape), "float32")
+        batch = {"video": video, "frame_mask": keras.ops.ones((1, 2), "bool")}
+        annealed = {name: keras.ops.convert_to_tensor(v, "float32") for name, v in self.annealed_quantities.items()}
+        self.loss_terms(batch, annealed, seed=keras.ops.convert_to_tensor([0, 0], "int32"))
+
+    def call(self, video):
+        """Outputs for a whole clip from the initial state, with seed 0; use `unroll` for control over both."""
+        return self.unroll(video, seed=keras.ops.convert_to_tensor([0, 0], "int32"))[0]
