@@ -1,0 +1,392 @@
+"""The SILOT network: one step per frame, and everything that needs no recurrence before or after the loop over time.
+
+    frames -> backbone (all frames at once)
+    loop over frames: attention -> propagation and learned prior -> discovery -> selection -> identities
+    rendering and losses (all frames at once)
+
+Source: SILOT (AAAI 2020), section 3; specification 2.14.
+"""
+
+import functools
+
+import gin
+import keras
+import numpy as np
+import tensorflow as tf
+
+from silot_tf.layers.convolution import ConvolutionStack, GridEncoder
+from silot_tf.layers.mlp import MLP
+from silot_tf.layers.recurrent import unroll as unroll_over_time
+from silot_tf.layers.spatial_attention import SpatialAttention
+from silot_tf.models.base import VideoModel
+from silot_tf.models.silot import losses
+from silot_tf.models.silot.discovery import Discovery
+from silot_tf.models.silot.objects import PROPOSED_FIELDS, empty_objects, feature_vector
+from silot_tf.models.silot.propagation import Propagation
+from silot_tf.models.silot.rendering import Renderer
+from silot_tf.ops import distributions, seeds, selection, spatial_transformer
+
+NOISE_WIDTHS = {"where": 4, "what": None, "depth": 1, "pres": 1}
+LATENTS = ("shift", "size", "what", "depth")
+
+
+@gin.register(module="silot")
+class SILOT(VideoModel):
+    """Spatially invariant, label-free object tracking."""
+
+    annealed_quantities = {"training_wheels": 0.0, "count_log_odds": float(np.log(0.0125))}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_slots: int = 16,
+        anchor=(48, 48),
+        glimpse_shape=(14, 14),
+        what_size: int = 64,
+        state_size: int = 128,
+        encoder_hidden=(256, 128),
+        decoder_hidden=(128, 256),
+        attention_std: float = 0.1,
+        interacting: bool = False,
+        colour_scale: float = 2.0,
+        alpha_scale: float = 0.1,
+        alpha_shift: float = 5.0,
+        importance_temperature: float = 0.25,
+        importance: str = "linear",
+        discovery_keep_probability: float = 0.6225,
+        presence_threshold: float = 0.5,
+        evaluation_noise: bool = True,
+        align_corners: bool = False,
+        attend_empty_slots: bool = False,
+        use_position: bool = True,
+        fusion_kernel: int = 3,
+        size_prior_on_change: bool = False,
+        background=None,
+        plain: bool = False,
+        name=None,
+    ):
+        """Build the network.
+
+        Args:
+          num_slots: K, objects kept from frame to frame; may differ between training and use.
+          anchor: (height, width) of the anchor box, pixels; the largest object.
+          glimpse_shape: (rows, columns) of glimpses and sprites.
+          what_size: length of the appearance vector.
+          state_size: length of the recurrent state.
+          encoder_hidden: hidden widths of the glimpse encoders.
+          decoder_hidden: hidden widths of the appearance decoder.
+          attention_std: standard deviation of the attention kernel, anchor units.
+          interacting: propagation attends to neighbouring objects (Shapes) or to the object alone (MNIST, Atari).
+          colour_scale: factor on colour logits (specification 2.12).
+          alpha_scale: factor on transparency logits.
+          alpha_shift: added to transparency logits.
+          importance_temperature: lambda of the importance.
+          importance: `"linear"` (authors' code) or `"softmax"` (the paper's text), D12.
+          discovery_keep_probability: discovery of a frame t > 0 is kept with this probability in training (D43).
+          presence_threshold: objects above it get an identity.
+          evaluation_noise: sample latents at evaluation too (D29).
+          align_corners: glimpse sampling of the authors' code (D30).
+          attend_empty_slots: let empty slots take part in attention, as in the authors' code (D13).
+          use_position: feed absolute positions to attention and heads' features (D5).
+          fusion_kernel: side of the fusion convolutions; 1 gives the paper's independent cells (D3).
+          size_prior_on_change: static size prior of the paper's table (D10).
+          background: None for black, or a layer `background(video) -> [B,T,H,W,3]`-broadcastable frames.
+          plain: use the plain form of every optimised kernel (gathers, pairwise attention, count recursion).
+        """
+        super().__init__(name=name or "silot")
+        self.num_slots, self.what_size, self.state_size = num_slots, what_size, state_size
+        self.anchor = np.asarray(anchor, np.float32)
+        self.glimpse_shape = tuple(glimpse_shape)
+        self.discovery_keep_probability = discovery_keep_probability
+        self.presence_threshold, self.evaluation_noise = presence_threshold, evaluation_noise
+        self.align_corners, self.attend_empty_slots = align_corners, attend_empty_slots
+        self.use_position, self.size_prior_on_change, self.plain = use_position, size_prior_on_change, plain
+        self.interacting, self.background = interacting, background
+
+        self.backbone = GridEncoder(name="backbone")
+        parts = {"encoder_hidden": encoder_hidden, "what_size": what_size}
+        self.propagation = Propagation(
+            True, self._crop, glimpse_shape, state_size=state_size, name="propagation", **parts
+        )
+        self.prior = Propagation(False, state_size=state_size, name="prior", **parts)
+        cell_in_anchors = self.backbone.cell_size / self.anchor
+        self.discovery = Discovery(self._crop, cell_in_anchors, name="discovery", **parts)
+        self.discovery_attention = SpatialAttention(attention_std, plain=plain, name="discovery_attention")
+        self.object_network = MLP((64, 64), 64, name="object_network")
+        self.neighbour_attention = (
+            SpatialAttention(attention_std, plain=plain, name="neighbour_attention") if interacting else None
+        )
+        self.fusion = ConvolutionStack((128, 64), fusion_kernel, name="fusion")
+        self.renderer = Renderer(
+            glimpse_shape,
+            decoder_hidden,
+            colour_scale,
+            alpha_scale,
+            alpha_shift,
+            importance_temperature,
+            importance,
+            plain,
+            name="renderer",
+        )
+        self.initial_hidden = self.add_weight(shape=(state_size,), initializer="zeros", name="initial_hidden")
+
+    # ------------------------------------------------------------------------------------------------ the contract
+
+    def initial_state(self, batch_size, crop_offset=None) -> dict:
+        """See `VideoModel`: empty slots, no identities given out."""
+        offset = tf.zeros([batch_size, 2]) if crop_offset is None else tf.cast(crop_offset, tf.float32)
+        return {
+            "objects": empty_objects(batch_size, self.num_slots, self.what_size, self.state_size),
+            "track_id": tf.fill([batch_size, self.num_slots], -1),
+            "next_id": tf.zeros([batch_size], tf.int32),
+            "frame": tf.zeros([batch_size], tf.int32),
+            "crop_offset": offset,
+        }
+
+    def unroll(self, video, state=None, *, seed, training=False, rollout_from=None) -> tuple[dict, dict]:
+        """See `VideoModel`."""
+        if state is None:
+            state = self.initial_state(_batch_size(video))
+        noise = self.draw_noise(video, state, seed) if training or self.evaluation_noise else None
+        stages, state = self.unroll_stages(
+            video, state, noise, training=training, rollout_from=rollout_from
+        )
+        return self.outputs(video, stages), state
+
+    def loss_terms(self, batch, annealed: dict, *, seed) -> tuple[dict, dict]:
+        """See `VideoModel`; the terms are those of specification 3.1."""
+        video = batch["video"]
+        state = self.initial_state(_batch_size(video), batch.get("crop_offset"))
+        noise = self.draw_noise(video, state, seed)
+        stages, _ = self.unroll_stages(
+            video, state, noise, training=True, wheels=annealed["training_wheels"]
+        )
+        outputs = self.outputs(video, stages)
+        terms = self.terms(video, stages, outputs["reconstruction"], annealed["count_log_odds"])
+        mask = tf.cast(batch["frame_mask"], tf.float32)
+        return {name: value * mask for name, value in terms.items()}, outputs
+
+    # ---------------------------------------------------------------------------------------------- inside the room
+
+    def draw_noise(self, video, state, seed) -> dict:
+        """All random numbers of a clip: standard normal and logistic noise per latent, uniform draws for dropout.
+
+        Frame number and seed alone decide the noise of a frame, so chunks of a clip see the noise of the whole.
+        """
+        batch, frames = _batch_size(video), video.shape[1]
+        cells = int(np.prod(self.backbone.grid_shape(video.shape[2:])))
+        counts = {"propagation": self.num_slots, "prior": self.num_slots, "discovery": cells}
+        normals = 4 + self.what_size + 1
+        width = sum(counts.values()) * (normals + 1) + 1
+        first = tf.reduce_max(state["frame"])
+        draws = [seeds.uniform([batch, width], seeds.fold(seed, first + t)) for t in range(frames)]
+        draws = tf.stack(draws, axis=1)
+        split = tf.split(
+            draws, [n * normals for n in counts.values()] + [n for n in counts.values()] + [1], axis=-1
+        )
+        noise = {}
+        for i, (part, objects) in enumerate(counts.items()):
+            normal = tf.reshape(tf.math.ndtri(split[i]), [-1, frames, objects, normals])
+            where, what, depth = tf.split(normal, [4, self.what_size, 1], axis=-1)
+            pres = seeds.logistic(split[len(counts) + i])[..., None]
+            noise[part] = {"where": where, "what": what, "depth": depth, "pres": pres}
+        noise["dropout"] = split[-1][..., 0]
+        return noise
+
+    def unroll_stages(
+        self, video, state, noise, *, training=False, wheels=None, rollout_from=None
+    ) -> tuple[dict, dict]:
+        """Every intermediate result `[B,T,...]` of a clip by part of the network, and the next state.
+
+        Args:
+          video, state, training, rollout_from: see `VideoModel.unroll`.
+          noise: see `draw_noise`; None for no noise.
+          wheels: training wheels in {0, 1}; None for none.
+        """
+        frames = video.shape[1]
+        grid = self.backbone(tf.reshape(video, [-1, *video.shape[2:]]))
+        inputs = {"frame": video, "grid": tf.reshape(grid, [-1, frames, *grid.shape[1:]])}
+        if noise is not None:
+            inputs["noise"] = noise
+        step = functools.partial(
+            self._advance, training=training, wheels=wheels, rollout_from=rollout_from
+        )
+        stages, state = unroll_over_time(step, state, inputs, frames)
+        return stages | {"grid": inputs["grid"]}, state
+
+    def _advance(self, state, inputs, *, training, wheels, rollout_from):
+        """One frame without rendering: next state, and all intermediate results (specification 2.14)."""
+        frame, noise = inputs["frame"], inputs.get("noise", {})
+        objects = state["objects"]
+        attended, prior_attended = self._attend_to_objects(objects)
+        posterior, posterior_stage = self.propagation(
+            objects, attended, noise.get("propagation"), wheels, frame=frame
+        )
+        prior, prior_stage = self.prior(objects, prior_attended, noise.get("prior"), wheels)
+
+        propagated = dict(posterior)
+        open_to_discovery = tf.ones_like(state["frame"], tf.float32)
+        if rollout_from is not None:
+            rolling = state["frame"] >= rollout_from
+            propagated = {
+                name: tf.where(rolling[:, None, None], prior[name], posterior[name]) for name in posterior
+            }
+            open_to_discovery = tf.where(rolling, 0.0, open_to_discovery)
+        if training:
+            dropped = (inputs["noise"]["dropout"] >= self.discovery_keep_probability) & (state["frame"] > 0)
+            open_to_discovery = tf.where(dropped, 0.0, open_to_discovery)
+        # The posterior cell is always fed by the posterior branch, the prior cell by the prior branch.
+        propagated |= {
+            "hidden": posterior["hidden"],
+            "hidden_prior": prior["hidden"],
+            "exists": objects["exists"],
+        }
+
+        offset = state["crop_offset"] / self.anchor
+        known = self._attend_from_cells(propagated, inputs["grid"])
+        fused = self.fusion(tf.concat([known, inputs["grid"]], axis=-1))
+        discovered, discovery_stage = self.discovery(fused, frame, offset, noise.get("discovery"), wheels)
+        discovered["pres"] *= open_to_discovery[:, None, None]
+
+        index, is_new = selection.stable_top_k(propagated["pres"][..., 0], discovered["pres"][..., 0])
+        selected = self._select(index, is_new, propagated, discovered)
+        shown = selected["pres"][..., 0] > self.presence_threshold
+        born = is_new & shown
+        newborn_id = state["next_id"][:, None] + tf.cumsum(tf.cast(born, tf.int32), axis=1) - 1
+        track_id = tf.where(is_new, tf.where(born, newborn_id, -1), state["track_id"])
+
+        next_state = {
+            "objects": selected,
+            "track_id": track_id,
+            "next_id": state["next_id"] + tf.reduce_sum(tf.cast(born, tf.int32), axis=1),
+            "frame": state["frame"] + 1,
+            "crop_offset": state["crop_offset"],
+        }
+        stages = {
+            "attention": {"known": known, "fused": fused},
+            "propagation": posterior_stage,
+            "posterior": posterior,
+            "prior": prior_stage,
+            "prior_objects": prior,
+            "propagated": {"pres": posterior["pres"], "old_size_logit": objects["size_logit"]},
+            "discovery": discovery_stage,
+            "discovered": discovered,
+            "selected": selected,
+            "selection": {"index": index, "is_new": is_new, "track_id": tf.where(shown, track_id, -1)},
+        }
+        return next_state, stages
+
+    def _attend_to_objects(self, objects):
+        """Attention features `[B,K,64]` for posterior and prior propagation; both share the networks (2.4)."""
+        slots = objects["pres"].shape[1]
+        both = tf.concat(
+            [feature_vector(objects, hidden, self.use_position) for hidden in ("hidden", "hidden_prior")], axis=0
+        )
+        alone = tf.reshape(self.object_network(tf.reshape(both, [-1, both.shape[-1]])), [-1, slots, 64])
+        if self.interacting:
+            centre = tf.tile(objects["box"][..., :2], [2, 1, 1])
+            mask = None if self.attend_empty_slots else tf.tile(objects["exists"][..., 0], [2, 1])
+            alone += self.neighbour_attention(both, centre, centre, alone, mask)
+        return tf.split(alone, 2, axis=0)
+
+    def _attend_from_cells(self, objects, grid):
+        """What is already known around each cell, `[B,rows,columns,64]` (2.4)."""
+        rows, columns = grid.shape[1:3]
+        cells = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1).reshape(1, -1, 2)
+        centres = ((cells + 0.5) * self.backbone.cell_size / self.anchor).astype(np.float32)
+        mask = None if self.attend_empty_slots else objects["exists"][..., 0]
+        known = self.discovery_attention(
+            feature_vector(objects, "hidden", self.use_position),
+            objects["box"][..., :2],
+            tf.constant(centres),
+            source_mask=mask,
+        )
+        return tf.reshape(known, [-1, rows, columns, known.shape[-1]])
+
+    def _select(self, index, is_new, propagated, discovered):
+        """Records of the selected objects; all entering fields are gathered at once."""
+        sizes = {name: size or self.what_size for name, size in PROPOSED_FIELDS.items()}
+        packed = [tf.concat([source[name] for name in sizes], axis=-1) for source in (propagated, discovered)]
+        chosen = tf.split(selection.choose(is_new, index, *packed), list(sizes.values()), axis=-1)
+        selected = dict(zip(sizes, chosen, strict=True))
+        new = is_new[..., None]
+        selected["hidden"] = tf.where(new, self.initial_hidden, propagated["hidden"])
+        selected["hidden_prior"] = tf.where(new, self.initial_hidden, propagated["hidden_prior"])
+        selected["exists"] = tf.where(new, 1.0, propagated["exists"])
+        return selected
+
+    def _crop(self, frame, box):
+        """Glimpses at anchor-unit boxes."""
+        where = box * self._anchor_in_frames(frame.shape[1:3])
+        read = spatial_transformer.crop_by_gather if self.plain else spatial_transformer.crop
+        return read(frame, where, self.glimpse_shape, self.align_corners)
+
+    def _anchor_in_frames(self, frame_shape) -> np.ndarray:
+        """Factors from anchor units to fractions of the frame, for (y, x, height, width)."""
+        return np.tile(self.anchor / np.asarray(frame_shape, np.float32), 2)
+
+    def outputs(self, video, stages) -> dict:
+        """Outputs in contract form, rendering all frames at once."""
+        frame_shape = tuple(video.shape[2:4])
+        selected = stages["selected"]
+        where = selected["box"] * self._anchor_in_frames(frame_shape)
+        flat = {name: _merge_time(selected[name]) for name in ("what", "pres", "depth")}
+        background = None
+        if self.background is not None:
+            background = _merge_time(tf.broadcast_to(self.background(video), tf.shape(video)))
+        frames, sprites = self.renderer(
+            **flat, where=_merge_time(where), frame_shape=frame_shape, background=background
+        )
+        outputs = {
+            "reconstruction": tf.reshape(frames, [-1, video.shape[1], *frames.shape[1:]]),
+            "objects": {
+                "where": where,
+                "what": selected["what"],
+                "depth": selected["depth"],
+                "pres": selected["pres"],
+                "track_id": stages["selection"]["track_id"],
+                "is_new": stages["selection"]["is_new"],
+            },
+        }
+        stages["sprites"] = sprites
+        return outputs
+
+    def terms(self, video, stages, reconstruction, count_log_odds) -> dict:
+        """Loss terms `[B,T]`, nats per frame (specification 3.1)."""
+        discovered, propagated = stages["discovered"]["pres"][..., 0], stages["propagated"]["pres"][..., 0]
+        discovery = losses.latent_kls(
+            stages["discovery"], losses.DISCOVERY_PRIORS, {"what": "what_mean", "depth": "depth_mean"}
+        )
+        static = losses.latent_kls(
+            stages["propagation"],
+            losses.PROPAGATION_PRIORS,
+            {"what": "what_change_mean", "depth": "depth_change_mean"},
+        )
+        if self.size_prior_on_change:
+            static["size"] = losses.size_change_kl(
+                stages["propagation"], stages["propagated"]["old_size_logit"]
+            )
+        learned = losses.learned_kls(stages["propagation"], stages["prior"])
+        terms = {"reconstruction": losses.reconstruction_nats(video, reconstruction)}
+        for name in LATENTS:
+            terms[f"discovery_{name}_kl"] = tf.reduce_sum(discovered * discovery[name], axis=-1)
+            terms[f"propagation_{name}_kl"] = tf.reduce_sum(propagated * static[name], axis=-1)
+            terms[f"learned_{name}_kl"] = tf.reduce_sum(propagated * learned[name], axis=-1)
+        terms["count_kl"] = tf.reduce_sum(
+            losses.count_term(stages, count_log_odds, by_recursion=self.plain), axis=-1
+        )
+        presence = distributions.relaxed_bernoulli_kl_sample(
+            stages["propagation"]["log_odds"],
+            stages["prior"]["log_odds"],
+            stages["propagation"]["pre_sigmoid"],
+        )
+        terms["learned_pres_kl"] = tf.reduce_sum(presence, axis=[2, 3])
+        return terms
+
+
+def _batch_size(video):
+    return video.shape[0] if video.shape[0] is not None else tf.shape(video)[0]
+
+
+def _merge_time(value):
+    """`[B,T,...]` to `[B * T,...]`."""
+    return tf.reshape(value, [-1, *value.shape[2:]])

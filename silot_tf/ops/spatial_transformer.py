@@ -1,0 +1,157 @@
+"""Reading glimpses from frames and pasting sprites into frames, as products with tent-shaped weight matrices.
+
+Bilinear interpolation at position `q` weighs sample `p` by `max(0, 1 - |q - p|)`. Because positions along rows and
+columns are independent, reading or pasting a whole patch is `rows_matrix @ image @ columns_matrix^T`: two matrix
+products in place of four gathers, and the gradient with respect to positions comes from the same products. Samples
+outside the image weigh nothing, so everything outside counts as 0.
+
+The gather forms (`crop_by_gather`, `paste_by_gather`) compute the same values the obvious way; tests and the benchmark
+compare against them.
+
+Positions are in sample units: 0 is the centre of the first sample. `where` is (y, x, height, width), centre and size
+in fractions of the frame.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+SMALLEST_SIZE = 1e-6  # keeps 1 / size finite for empty slots, whose boxes have size 0
+
+
+def glimpse_positions(centre, size, samples: int, frame_size: int, align_corners: bool) -> tf.Tensor:
+    """Frame positions `[..., samples]` of the samples of a glimpse along one axis, in frame sample units.
+
+    Args:
+      centre: `[...]` box centre along this axis, fraction of the frame.
+      size: `[...]` box size along this axis, fraction of the frame.
+      samples: number of glimpse samples.
+      frame_size: number of frame pixels along this axis.
+      align_corners: False puts samples at the centres of `samples` equal parts of the box (consistent with `paste`);
+        True is the convention of the authors' code (displaced by up to half a pixel).
+
+    Source: SILOT specification 2.5.
+    """
+    if align_corners:
+        grid = np.linspace(-1.0, 1.0, samples, dtype=np.float32)
+        scale, shift = (frame_size - 1) / 2, 0.0
+        return scale * (size[..., None] * grid + 2 * centre[..., None]) + shift
+    grid = (np.arange(samples, dtype=np.float32) + 0.5) / samples - 0.5
+    return frame_size * (centre[..., None] + size[..., None] * grid) - 0.5
+
+
+def sprite_positions(centre, size, samples: int, frame_size: int) -> tf.Tensor:
+    """Sprite positions `[..., frame_size]` of every frame pixel along one axis, in sprite sample units.
+
+    Inverse of `glimpse_positions(..., align_corners=False)`. Arguments as there.
+
+    Source: SILOT specification 2.12.
+    """
+    pixels = (np.arange(frame_size, dtype=np.float32) + 0.5) / frame_size
+    start = (centre - size / 2)[..., None]
+    return samples * (pixels - start) / tf.maximum(size, SMALLEST_SIZE)[..., None] - 0.5
+
+
+def tent_weights(positions, samples: int) -> tf.Tensor:
+    """Bilinear weights `[..., P, samples]` of `samples` samples at positions `[..., P]`."""
+    index = np.arange(samples, dtype=np.float32)
+    return tf.nn.relu(1.0 - tf.abs(positions[..., None] - index))
+
+
+def crop(frame, where, glimpse_shape, align_corners: bool = False) -> tf.Tensor:
+    """Glimpses `[B,K,rows,columns,C]` read from `frame` at `where`; 0 outside the frame.
+
+    Args:
+      frame: `[B,H,W,C]` float, any range.
+      where: `[B,K,4]` boxes (y, x, height, width), fractions of the frame.
+      glimpse_shape: (rows, columns) in samples.
+      align_corners: see `glimpse_positions`.
+
+    Source: SILOT, section 3.3 (the transformer); specification 2.5.
+    """
+    height, width, channels = frame.shape[1:]
+    rows, columns = glimpse_shape
+    slots = where.shape[1]
+    y, x, h, w = tf.unstack(where, axis=-1)
+    row_weights = tent_weights(glimpse_positions(y, h, rows, height, align_corners), height)
+    column_weights = tent_weights(glimpse_positions(x, w, columns, width, align_corners), width)
+    # Rows of all slots at once against [H, C * W]; then columns per slot.
+    frame = tf.reshape(tf.transpose(frame, [0, 1, 3, 2]), [-1, height, channels * width])
+    read = tf.matmul(tf.reshape(row_weights, [-1, slots * rows, height]), frame)
+    read = tf.reshape(read, [-1, slots, rows * channels, width])
+    glimpses = tf.matmul(read, column_weights, transpose_b=True)
+    return tf.transpose(tf.reshape(glimpses, [-1, slots, rows, channels, columns]), [0, 1, 2, 4, 3])
+
+
+def paste(sprites, where, frame_shape) -> tf.Tensor:
+    """Sprites resampled into the frame, `[N,H,C,W]` (channels before columns); 0 outside their boxes.
+
+    Args:
+      sprites: `[N,rows,C,columns]` float.
+      where: `[N,4]` boxes (y, x, height, width), fractions of the frame.
+      frame_shape: (H, W) in pixels.
+
+    Source: SILOT specification 2.12 (bilinear with outside value 0).
+    """
+    height, width = frame_shape
+    _, rows, channels, columns = sprites.shape
+    y, x, h, w = tf.unstack(where, axis=-1)
+    row_weights = tent_weights(sprite_positions(y, h, rows, height), rows)  # [N,H,rows]
+    column_weights = tent_weights(sprite_positions(x, w, columns, width), columns)  # [N,W,columns]
+    pasted = tf.matmul(row_weights, tf.reshape(sprites, [-1, rows, channels * columns]))
+    pasted = tf.reshape(pasted, [-1, height * channels, columns])
+    return tf.reshape(tf.matmul(pasted, column_weights, transpose_b=True), [-1, height, channels, width])
+
+
+def coverage(where, sprite_shape, frame_shape) -> tf.Tensor:
+    """What `paste` makes of a sprite of ones, `[N,H,W]`: 1 inside the box, fading to 0 within half a sprite pixel."""
+    y, x, h, w = tf.unstack(where, axis=-1)
+    rows = tent_weights(sprite_positions(y, h, sprite_shape[0], frame_shape[0]), sprite_shape[0])
+    columns = tent_weights(sprite_positions(x, w, sprite_shape[1], frame_shape[1]), sprite_shape[1])
+    return tf.reduce_sum(rows, -1)[:, :, None] * tf.reduce_sum(columns, -1)[:, None, :]
+
+
+def crop_by_gather(frame, where, glimpse_shape, align_corners: bool = False) -> tf.Tensor:
+    """Same as `crop`, with four gathers per sample."""
+    height, width, _ = frame.shape[1:]
+    rows, columns = glimpse_shape
+    y, x, h, w = tf.unstack(where, axis=-1)
+    row = glimpse_positions(y, h, rows, height, align_corners)[..., :, None]
+    column = glimpse_positions(x, w, columns, width, align_corners)[..., None, :]
+    row, column = tf.broadcast_to(row, _pair_shape(row, column)), tf.broadcast_to(column, _pair_shape(row, column))
+    return _bilinear_gather(frame, row, column, batch_dims=1)
+
+
+def paste_by_gather(sprites, where, frame_shape) -> tf.Tensor:
+    """Same as `paste`, with four gathers per frame pixel."""
+    height, width = frame_shape
+    _, rows, _, columns = sprites.shape
+    y, x, h, w = tf.unstack(where, axis=-1)
+    row = sprite_positions(y, h, rows, height)[:, :, None]
+    column = sprite_positions(x, w, columns, width)[:, None, :]
+    row, column = tf.broadcast_to(row, _pair_shape(row, column)), tf.broadcast_to(column, _pair_shape(row, column))
+    pasted = _bilinear_gather(tf.transpose(sprites, [0, 1, 3, 2]), row, column, batch_dims=1)
+    return tf.transpose(pasted, [0, 1, 3, 2])
+
+
+def _pair_shape(row, column):
+    return tf.concat([tf.shape(row)[:-1], tf.shape(column)[-1:]], 0)
+
+
+def _bilinear_gather(image, row, column, batch_dims: int) -> tf.Tensor:
+    """Image `[N,H,W,C]` at positions `[N,...]`: sum over the four neighbours, those outside counting 0."""
+    height, width = image.shape[1:3]
+    top, left = tf.floor(row), tf.floor(column)
+    result = 0.0
+    for r, row_weight in ((top, 1.0 - (row - top)), (top + 1.0, row - top)):
+        for c, column_weight in ((left, 1.0 - (column - left)), (left + 1.0, column - left)):
+            inside = (r >= 0) & (r <= height - 1) & (c >= 0) & (c <= width - 1)
+            index = tf.stack(
+                [
+                    tf.cast(tf.clip_by_value(r, 0.0, height - 1.0), tf.int32),
+                    tf.cast(tf.clip_by_value(c, 0.0, width - 1.0), tf.int32),
+                ],
+                axis=-1,
+            )
+            weight = tf.where(inside, row_weight * column_weight, 0.0)
+            result += weight[..., None] * tf.gather_nd(image, index, batch_dims=batch_dims)
+    return result
