@@ -39,10 +39,11 @@ class GRUCell(keras.layers.Layer):
     def call(self, inputs, state):
         """Next state `[N, units]` from inputs `[N, F]` and the state `[N, units]`."""
         units = self.units
-        driven = tf.matmul(inputs, self.kernel) + self.bias
-        gates = tf.sigmoid(driven[:, : 2 * units] + tf.matmul(state, self.gate_kernel))
-        update, reset = gates[:, :units], gates[:, units:]
-        new = tf.tanh(driven[:, 2 * units :] + tf.matmul(reset * state, self.new_kernel))
+        gates_driven, new_driven = tf.split(
+            tf.matmul(inputs, self.kernel) + self.bias, [2 * units, units], axis=-1
+        )
+        update, reset = tf.split(tf.sigmoid(gates_driven + tf.matmul(state, self.gate_kernel)), 2, axis=-1)
+        new = tf.tanh(new_driven + tf.matmul(reset * state, self.new_kernel))
         return state + update * (new - state)
 
 

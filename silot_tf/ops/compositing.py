@@ -44,24 +44,60 @@ def composite(colour, alpha, importance, where, frame_shape, background=None, *,
     """
     slots, rows, columns = alpha.shape[1:4]
     height, width = frame_shape
-    maps = tf.concat([alpha[..., None], importance[..., None], colour], axis=-1)
-    maps = tf.reshape(tf.transpose(maps, [0, 1, 2, 4, 3]), [-1, rows, 5, columns])
     boxes = tf.reshape(where, [-1, 4])
-    paste = spatial_transformer.paste_by_gather if by_gather else spatial_transformer.paste
-    pasted = tf.reshape(paste(maps, boxes, frame_shape), [-1, slots, height, 5, width])
-    pasted_alpha, pasted_importance, pasted_colour = tf.split(pasted, [1, 1, 3], axis=3)
+    paste = spatial_transformer.paste_by_gather if by_gather else spatial_transformer.Paste(boxes, frame_shape)
 
-    weight = tf.reduce_sum(pasted_importance, axis=1)  # [M,H,1,W]
-    opaque_weight = pasted_importance * pasted_alpha
-    total = tf.reduce_sum(opaque_weight * pasted_colour, axis=1)  # [M,H,3,W]
-    reached = weight > 0
-    safe_weight = tf.where(reached, weight, 1.0)
+    def into_frame(sprites, channels):
+        sprites = tf.reshape(sprites, [-1, rows, channels, columns])
+        pasted = paste(sprites, boxes, frame_shape) if by_gather else paste(sprites)
+        return tf.reshape(pasted, [-1, slots, height, *([channels] if channels > 1 else []), width])
+
+    # Colour channels go before columns, as `paste` wants them.
+    pasted_colour = into_frame(tf.transpose(colour, [0, 1, 2, 4, 3]), 3)
+    pasted_alpha, pasted_importance = into_frame(alpha, 1), into_frame(importance, 1)
     if background is None:
-        frames = tf.where(reached, total / safe_weight, 0.0)
-    else:
-        covered = spatial_transformer.coverage(boxes, (rows, columns), frame_shape)
-        covered = tf.reshape(covered, [-1, slots, height, 1, width])
-        background = tf.linalg.matrix_transpose(tf.convert_to_tensor(background))  # [..., H, 3, W]
-        seen = tf.reduce_sum(pasted_importance - opaque_weight * covered, axis=1)
-        frames = tf.where(reached, (total + background * seen) / safe_weight, background)
+        blend = _blend_by_definition if by_gather else _blend
+        return tf.linalg.matrix_transpose(blend(pasted_alpha, pasted_importance, pasted_colour))
+
+    covered = spatial_transformer.coverage(boxes, (rows, columns), frame_shape)
+    covered = tf.reshape(covered, [-1, slots, height, width])
+    background = tf.linalg.matrix_transpose(tf.convert_to_tensor(background))  # [..., H, 3, W]
+    weight, reached, safe_weight = _total_weight(pasted_importance)
+    opaque = pasted_importance * pasted_alpha
+    seen = tf.reduce_sum(pasted_importance - opaque * covered, axis=1)[:, :, None]
+    total = tf.reduce_sum(opaque[:, :, :, None] * pasted_colour, axis=1)
+    frames = tf.where(reached, (total + background * seen) / safe_weight, background)
     return tf.linalg.matrix_transpose(frames)
+
+
+def _total_weight(importance):
+    """Summed importance `[M,H,1,W]`, where it is positive, and itself or 1 for use as divisor."""
+    weight = tf.reduce_sum(importance, axis=1)[:, :, None]
+    reached = weight > 0
+    return weight, reached, tf.where(reached, weight, 1.0)
+
+
+def _blend_by_definition(alpha, importance, colour) -> tf.Tensor:
+    """Average colour over black, `[M,H,3,W]`, from pasted maps `[M,K,H,W]`, `[M,K,H,W]`, `[M,K,H,3,W]`."""
+    _, reached, safe_weight = _total_weight(importance)
+    total = tf.reduce_sum((importance * alpha)[:, :, :, None] * colour, axis=1)
+    return tf.where(reached, total / safe_weight, 0.0)
+
+
+@tf.custom_gradient
+def _blend(alpha, importance, colour):
+    """`_blend_by_definition` with its gradient written out.
+
+    These are the largest tensors of the model; the automatic gradient makes twice the passes over them.
+    """
+    frames = _blend_by_definition(alpha, importance, colour)
+
+    def gradient(upstream):
+        _, reached, safe_weight = _total_weight(importance)
+        to_total = tf.where(reached, upstream / safe_weight, 0.0)  # [M,H,3,W]
+        to_weight = -tf.reduce_sum(to_total * frames, axis=2)  # [M,H,W]
+        to_opaque = tf.reduce_sum(colour * to_total[:, None], axis=3)  # [M,K,H,W]
+        to_colour = (importance * alpha)[:, :, :, None] * to_total[:, None]
+        return importance * to_opaque, alpha * to_opaque + to_weight[:, None], to_colour
+
+    return frames, gradient

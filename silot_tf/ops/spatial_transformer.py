@@ -53,53 +53,88 @@ def sprite_positions(centre, size, samples: int, frame_size: int) -> tf.Tensor:
 
 def tent_weights(positions, samples: int) -> tf.Tensor:
     """Bilinear weights `[..., P, samples]` of `samples` samples at positions `[..., P]`."""
+    return _tent(positions, samples)
+
+
+def _tent(positions, samples: int) -> tf.Tensor:
     index = np.arange(samples, dtype=np.float32)
-    return tf.nn.relu(1.0 - tf.abs(positions[..., None] - index))
+
+    @tf.custom_gradient
+    def compute(positions):
+        offset = index - positions[..., None]
+        weights = tf.nn.relu(1.0 - tf.abs(offset))
+
+        def gradient(upstream):
+            # Weights rise towards the sample and fall beyond it, and are flat where they are 0.
+            slope = tf.where(weights > 0, tf.sign(offset), 0.0)
+            return tf.reduce_sum(upstream * slope, axis=-1)
+
+        return weights, gradient
+
+    return compute(positions)
+
+
+def rows_channels_columns(frames) -> tf.Tensor:
+    """Frames `[...,H,W,C]` in the layout `[...,H,C,W]` that `crop` reads: then both products are on whole rows."""
+    return tf.linalg.matrix_transpose(frames)
 
 
 def crop(frame, where, glimpse_shape, align_corners: bool = False) -> tf.Tensor:
-    """Glimpses `[B,K,rows,columns,C]` read from `frame` at `where`; 0 outside the frame.
+    """Glimpses `[B,K,rows,C,columns]` (channels before columns) read from `frame` at `where`; 0 outside the frame.
 
     Args:
-      frame: `[B,H,W,C]` float, any range.
+      frame: `[B,H,C,W]` float, any range (see `rows_channels_columns`).
       where: `[B,K,4]` boxes (y, x, height, width), fractions of the frame.
       glimpse_shape: (rows, columns) in samples.
       align_corners: see `glimpse_positions`.
 
     Source: SILOT, section 3.3 (the transformer); specification 2.5.
     """
-    height, width, channels = frame.shape[1:]
+    height, channels, width = frame.shape[1:]
     rows, columns = glimpse_shape
     slots = where.shape[1]
     y, x, h, w = tf.unstack(where, axis=-1)
     row_weights = tent_weights(glimpse_positions(y, h, rows, height, align_corners), height)
     column_weights = tent_weights(glimpse_positions(x, w, columns, width, align_corners), width)
     # Rows of all slots at once against [H, C * W]; then columns per slot.
-    frame = tf.reshape(tf.transpose(frame, [0, 1, 3, 2]), [-1, height, channels * width])
-    read = tf.matmul(tf.reshape(row_weights, [-1, slots * rows, height]), frame)
-    read = tf.reshape(read, [-1, slots, rows * channels, width])
-    glimpses = tf.matmul(read, column_weights, transpose_b=True)
-    return tf.transpose(tf.reshape(glimpses, [-1, slots, rows, channels, columns]), [0, 1, 2, 4, 3])
+    read = tf.matmul(
+        tf.reshape(row_weights, [-1, slots * rows, height]), tf.reshape(frame, [-1, height, channels * width])
+    )
+    read = tf.reshape(read, [-1, rows * channels, width])
+    glimpses = tf.matmul(read, tf.reshape(column_weights, [-1, columns, width]), transpose_b=True)
+    return tf.reshape(glimpses, [-1, slots, rows, channels, columns])
 
 
-def paste(sprites, where, frame_shape) -> tf.Tensor:
-    """Sprites resampled into the frame, `[N,H,C,W]` (channels before columns); 0 outside their boxes.
+class Paste:
+    """Resampling of sprites into a frame at fixed boxes, `[N,rows,C,columns] -> [N,H,C,W]`; 0 outside the boxes.
 
-    Args:
-      sprites: `[N,rows,C,columns]` float.
-      where: `[N,4]` boxes (y, x, height, width), fractions of the frame.
-      frame_shape: (H, W) in pixels.
+    The weight matrices are made once and serve several maps of the same sprites.
 
     Source: SILOT specification 2.12 (bilinear with outside value 0).
     """
-    height, width = frame_shape
-    _, rows, channels, columns = sprites.shape
-    y, x, h, w = tf.unstack(where, axis=-1)
-    row_weights = tent_weights(sprite_positions(y, h, rows, height), rows)  # [N,H,rows]
-    column_weights = tent_weights(sprite_positions(x, w, columns, width), columns)  # [N,W,columns]
-    pasted = tf.matmul(row_weights, tf.reshape(sprites, [-1, rows, channels * columns]))
-    pasted = tf.reshape(pasted, [-1, height * channels, columns])
-    return tf.reshape(tf.matmul(pasted, column_weights, transpose_b=True), [-1, height, channels, width])
+
+    def __init__(self, where, frame_shape):
+        """Args: `where`: `[N,4]` boxes (y, x, height, width), fractions of the frame; `frame_shape`: (H, W)."""
+        self.where, self.frame_shape, self._weights = where, tuple(frame_shape), {}
+
+    def __call__(self, sprites) -> tf.Tensor:
+        """Pasted maps of sprites `[N,rows,C,columns]`."""
+        height, width = self.frame_shape
+        _, rows, channels, columns = sprites.shape
+        row_weights, column_weights = self._weight_matrices(rows, columns)
+        pasted = tf.matmul(row_weights, tf.reshape(sprites, [-1, rows, channels * columns]))
+        pasted = tf.reshape(pasted, [-1, height * channels, columns])
+        return tf.reshape(tf.matmul(pasted, column_weights, transpose_b=True), [-1, height, channels, width])
+
+    def _weight_matrices(self, rows, columns):
+        """Tent weights `[N,H,rows]` and `[N,W,columns]`."""
+        if (rows, columns) not in self._weights:
+            y, x, h, w = tf.unstack(self.where, axis=-1)
+            self._weights[rows, columns] = (
+                tent_weights(sprite_positions(y, h, rows, self.frame_shape[0]), rows),
+                tent_weights(sprite_positions(x, w, columns, self.frame_shape[1]), columns),
+            )
+        return self._weights[rows, columns]
 
 
 def coverage(where, sprite_shape, frame_shape) -> tf.Tensor:
@@ -112,36 +147,37 @@ def coverage(where, sprite_shape, frame_shape) -> tf.Tensor:
 
 def crop_by_gather(frame, where, glimpse_shape, align_corners: bool = False) -> tf.Tensor:
     """Same as `crop`, with four gathers per sample."""
-    height, width, _ = frame.shape[1:]
+    height, _, width = frame.shape[1:]
     rows, columns = glimpse_shape
     y, x, h, w = tf.unstack(where, axis=-1)
     row = glimpse_positions(y, h, rows, height, align_corners)[..., :, None]
     column = glimpse_positions(x, w, columns, width, align_corners)[..., None, :]
-    row, column = tf.broadcast_to(row, _pair_shape(row, column)), tf.broadcast_to(column, _pair_shape(row, column))
-    return _bilinear_gather(frame, row, column, batch_dims=1)
+    glimpses = _bilinear_gather(tf.linalg.matrix_transpose(frame), *_pairs(row, column))
+    return tf.linalg.matrix_transpose(glimpses)
 
 
 def paste_by_gather(sprites, where, frame_shape) -> tf.Tensor:
-    """Same as `paste`, with four gathers per frame pixel."""
+    """Same as `Paste(where, frame_shape)(sprites)`, with four gathers per frame pixel."""
     height, width = frame_shape
     _, rows, _, columns = sprites.shape
     y, x, h, w = tf.unstack(where, axis=-1)
     row = sprite_positions(y, h, rows, height)[:, :, None]
     column = sprite_positions(x, w, columns, width)[:, None, :]
-    row, column = tf.broadcast_to(row, _pair_shape(row, column)), tf.broadcast_to(column, _pair_shape(row, column))
-    pasted = _bilinear_gather(tf.transpose(sprites, [0, 1, 3, 2]), row, column, batch_dims=1)
-    return tf.transpose(pasted, [0, 1, 3, 2])
+    pasted = _bilinear_gather(tf.linalg.matrix_transpose(sprites), *_pairs(row, column))
+    return tf.linalg.matrix_transpose(pasted)
 
 
-def _pair_shape(row, column):
-    return tf.concat([tf.shape(row)[:-1], tf.shape(column)[-1:]], 0)
+def _pairs(row, column):
+    """Every row position with every column position."""
+    shape = tf.concat([tf.shape(row)[:-1], tf.shape(column)[-1:]], 0)
+    return tf.broadcast_to(row, shape), tf.broadcast_to(column, shape)
 
 
-def _bilinear_gather(image, row, column, batch_dims: int) -> tf.Tensor:
+def _bilinear_gather(image, row, column) -> tf.Tensor:
     """Image `[N,H,W,C]` at positions `[N,...]`: sum over the four neighbours, those outside counting 0."""
     height, width = image.shape[1:3]
     top, left = tf.floor(row), tf.floor(column)
-    result = 0.0
+    result = tf.zeros([])
     for r, row_weight in ((top, 1.0 - (row - top)), (top + 1.0, row - top)):
         for c, column_weight in ((left, 1.0 - (column - left)), (left + 1.0, column - left)):
             inside = (r >= 0) & (r <= height - 1) & (c >= 0) & (c <= width - 1)
@@ -153,5 +189,5 @@ def _bilinear_gather(image, row, column, batch_dims: int) -> tf.Tensor:
                 axis=-1,
             )
             weight = tf.where(inside, row_weight * column_weight, 0.0)
-            result += weight[..., None] * tf.gather_nd(image, index, batch_dims=batch_dims)
+            result += weight[..., None] * tf.gather_nd(image, index, batch_dims=1)
     return result

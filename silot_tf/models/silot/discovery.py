@@ -47,7 +47,7 @@ class Discovery(keras.layers.Layer):
 
         Args:
           grid: `[B,rows,columns,64]` fused features.
-          frame: `[B,H,W,C]`.
+          frame: `[B,H,C,W]`.
           crop_offset: `[B,2]` offset of the frame inside the uncropped one, anchor units.
           noise: dictionary as for propagation with D = rows * columns in place of K; None for no noise.
           wheels: training wheels (see `hold_back`).
@@ -69,9 +69,10 @@ class Discovery(keras.layers.Layer):
         where_mean, where_logit = tf.split(where_parameters, 2, axis=-1)
         where_mean, where_std = hold_back(where_mean, wheels), hold_back(std_from_logit(where_logit), wheels)
         where = distributions.sample_normal(where_mean, where_std, None if quiet else noise["where"])
-        squashed = squash(where)
+        in_cell, size = tf.split(squash(where), 2, axis=-1)
+        size_logit = tf.split(where, 2, axis=-1)[1]
         low, high = CENTRE_RANGE
-        in_cell, size = low + (high - low) * squashed[:, :2], squashed[:, 2:]
+        in_cell = low + (high - low) * in_cell
         local = tf.concat([in_cell, size], -1)
         corners = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1).reshape(cells, 2)
         centre = (tf.reshape(in_cell, [-1, cells, 2]) + corners.astype(np.float32)) * self.cell_in_anchors
@@ -103,7 +104,7 @@ class Discovery(keras.layers.Layer):
         new = {
             "box": box,
             "position": centre + crop_offset[:, None],
-            "size_logit": unflatten(where[:, 2:]),
+            "size_logit": unflatten(size_logit),
             "what": unflatten(what),
             "depth_logit": unflatten(depth_logit),
             "depth": unflatten(depth),

@@ -11,11 +11,11 @@ from silot_tf.ops import distributions, divergences
 
 GUARD = 1e-9  # authors' code, inside logarithms
 
-#: (mean, standard deviation) of the static priors, specification 3.2. Sizes are logits: ln(0.1 / 0.9) means a tenth
-#: of the anchor box.
+#: (mean, standard deviation) of the prior on size logits: ln(0.1 / 0.9) means a tenth of the anchor box.
 SIZE_PRIOR = (math.log(0.1 / 0.9), 0.5)
-DISCOVERY_PRIORS = {"shift": (0.0, 1.0), "size": SIZE_PRIOR, "what": (0.0, 1.0), "depth": (0.0, 1.0)}
-PROPAGATION_PRIORS = {"shift": (0.0, 0.3), "size": SIZE_PRIOR, "what": (0.0, 0.4), "depth": (0.0, 1.0)}
+#: (mean, standard deviation) of the other static priors, specification 3.2.
+DISCOVERY_PRIORS = {"shift": (0.0, 1.0), "what": (0.0, 1.0), "depth": (0.0, 1.0)}
+PROPAGATION_PRIORS = {"shift": (0.0, 0.3), "what": (0.0, 0.4), "depth": (0.0, 1.0)}
 #: Prior on the change of the size logit, as the paper's table has it (D10), in place of one on the new logit.
 SIZE_CHANGE_PRIOR = (0.0, 0.3)
 

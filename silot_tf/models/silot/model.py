@@ -59,6 +59,7 @@ class SILOT(VideoModel):
         attend_empty_slots: bool = False,
         use_position: bool = True,
         fusion_kernel: int = 3,
+        size_prior=losses.SIZE_PRIOR,
         size_prior_on_change: bool = False,
         background=None,
         plain: bool = False,
@@ -88,6 +89,7 @@ class SILOT(VideoModel):
           attend_empty_slots: let empty slots take part in attention, as in the authors' code (D13).
           use_position: feed absolute positions to attention and heads' features (D5).
           fusion_kernel: side of the fusion convolutions; 1 gives the paper's independent cells (D3).
+          size_prior: (mean, standard deviation) of the static prior on size logits; the mean depends on the anchor.
           size_prior_on_change: static size prior of the paper's table (D10).
           background: None for black, or a layer `background(video) -> [B,T,H,W,3]`-broadcastable frames.
           plain: use the plain form of every optimised kernel (gathers, pairwise attention, count recursion).
@@ -99,7 +101,8 @@ class SILOT(VideoModel):
         self.discovery_keep_probability = discovery_keep_probability
         self.presence_threshold, self.evaluation_noise = presence_threshold, evaluation_noise
         self.align_corners, self.attend_empty_slots = align_corners, attend_empty_slots
-        self.use_position, self.size_prior_on_change, self.plain = use_position, size_prior_on_change, plain
+        self.use_position, self.plain = use_position, plain
+        self.size_prior, self.size_prior_on_change = tuple(size_prior), size_prior_on_change
         self.interacting, self.background = interacting, background
 
         self.backbone = GridEncoder(name="backbone")
@@ -204,7 +207,8 @@ class SILOT(VideoModel):
         """
         frames = video.shape[1]
         grid = self.backbone(tf.reshape(video, [-1, *video.shape[2:]]))
-        inputs = {"frame": video, "grid": tf.reshape(grid, [-1, frames, *grid.shape[1:]])}
+        # Every glimpse of every frame reads the same layout, so it is made once.
+        inputs = {"frame": spatial_transformer.rows_channels_columns(video), "grid": tf.reshape(grid, [-1, frames, *grid.shape[1:]])}
         if noise is not None:
             inputs["noise"] = noise
         step = functools.partial(
@@ -316,7 +320,7 @@ class SILOT(VideoModel):
 
     def _crop(self, frame, box):
         """Glimpses at anchor-unit boxes."""
-        where = box * self._anchor_in_frames(frame.shape[1:3])
+        where = box * self._anchor_in_frames((frame.shape[1], frame.shape[3]))
         read = spatial_transformer.crop_by_gather if self.plain else spatial_transformer.crop
         return read(frame, where, self.glimpse_shape, self.align_corners)
 
@@ -354,11 +358,13 @@ class SILOT(VideoModel):
         """Loss terms `[B,T]`, nats per frame (specification 3.1)."""
         discovered, propagated = stages["discovered"]["pres"][..., 0], stages["propagated"]["pres"][..., 0]
         discovery = losses.latent_kls(
-            stages["discovery"], losses.DISCOVERY_PRIORS, {"what": "what_mean", "depth": "depth_mean"}
+            stages["discovery"],
+            losses.DISCOVERY_PRIORS | {"size": self.size_prior},
+            {"what": "what_mean", "depth": "depth_mean"},
         )
         static = losses.latent_kls(
             stages["propagation"],
-            losses.PROPAGATION_PRIORS,
+            losses.PROPAGATION_PRIORS | {"size": self.size_prior},
             {"what": "what_change_mean", "depth": "depth_change_mean"},
         )
         if self.size_prior_on_change:

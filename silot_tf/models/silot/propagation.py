@@ -34,7 +34,7 @@ class Propagation(keras.layers.Layer):
         state_size: int = 128,
         name=None,
     ):
-        """Args: `crop(frame, box)` reads glimpses `[B,K,rows,columns,C]`; needed where `sees_frame`."""
+        """Args: `crop(frame, box)` reads glimpses `[B,K,rows,C,columns]`; needed where `sees_frame`."""
         super().__init__(name=name)
         self.sees_frame, self.crop = sees_frame, crop
         self.glimpse_shape, self.feature_size, self.what_size = tuple(glimpse_shape), feature_size, what_size
@@ -59,7 +59,7 @@ class Propagation(keras.layers.Layer):
           noise: dictionary `where [B,K,4]`, `what [B,K,64]`, `depth [B,K,1]` (standard normal), `pres [B,K,1]`
             (standard logistic); None for no noise (standard deviations count as 0).
           wheels: training wheels (see `hold_back`).
-          frame: `[B,H,W,C]`, where the module sees frames.
+          frame: `[B,H,C,W]`, where the module sees frames.
 
         Returns:
           dictionary with the record fields that change (`hidden` is this module's own state) and, under `stage`, every
@@ -80,8 +80,7 @@ class Propagation(keras.layers.Layer):
             glimpse_parameters = self.first_glimpse(base)
             pixels = self.glimpse_shape[0] * self.glimpse_shape[1]
             shift, first_mask, second_mask = tf.split(glimpse_parameters, [4, pixels, pixels], axis=-1)
-            first_mask = tf.reshape(tf.sigmoid(first_mask + 1.0), [-1, *self.glimpse_shape, 1])
-            second_mask = tf.reshape(tf.sigmoid(second_mask + 1.0), [-1, *self.glimpse_shape, 1])
+            first_mask, second_mask = self._mask(first_mask), self._mask(second_mask)
             first_box = old["box"] + 0.1 * shift
             glimpse = self._read(frame, first_box, slots)
             first_code = self.first_encoder(glimpse * first_mask)
@@ -101,8 +100,9 @@ class Propagation(keras.layers.Layer):
         # Sizes are sampled as new logits around the old ones, shifts as changes.
         where_mean += tf.concat([tf.zeros_like(old["position"]), old["size_logit"]], -1)
         where = distributions.sample_normal(where_mean, where_std, None if quiet else noise["where"])
-        move, size_logit = tf.tanh(where[:, :2]), where[:, 2:]
-        box = tf.concat([old["box"][:, :2] + move, squash(size_logit)], -1)
+        shift_latent, size_logit = tf.split(where, 2, axis=-1)
+        move, (old_centre, _) = tf.tanh(shift_latent), tf.split(old["box"], 2, axis=-1)
+        box = tf.concat([old_centre + move, squash(size_logit)], -1)
         position = old["position"] + move
         moved = tf.concat([position, where], -1)  # conditioning vector of the later heads
 
@@ -169,7 +169,12 @@ class Propagation(keras.layers.Layer):
         unflatten = lambda value: tf.reshape(value, [-1, slots, *value.shape[1:]])  # noqa: E731
         return {name: unflatten(v) for name, v in new.items()}, {name: unflatten(v) for name, v in stage.items()}
 
+    def _mask(self, logits):
+        """Glimpse masks `[B * K, rows, 1, columns]`, mostly open at first."""
+        rows, columns = self.glimpse_shape
+        return tf.reshape(tf.sigmoid(logits + 1.0), [-1, rows, 1, columns])
+
     def _read(self, frame, box, slots):
-        """Glimpses `[B * K, rows, columns, C]` at anchor-unit boxes `[B * K, 4]`."""
+        """Glimpses `[B * K, rows, C, columns]` at anchor-unit boxes `[B * K, 4]`."""
         glimpses = self.crop(frame, tf.reshape(box, [-1, slots, 4]))
         return tf.reshape(glimpses, [-1, *glimpses.shape[2:]])

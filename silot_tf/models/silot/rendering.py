@@ -42,8 +42,9 @@ class Renderer(keras.layers.Layer):
         """Sprites of appearances `[M,K,A]`: colour `[M,K,rows,columns,3]` and opacity `[M,K,rows,columns]`."""
         slots = what.shape[1]
         logits = tf.reshape(self.decoder(tf.reshape(what, [-1, what.shape[-1]])), [-1, slots, *self.sprite_shape, 4])
-        colour = squash(self.colour_scale * logits[..., :3])
-        return colour, squash(self.alpha_scale * logits[..., 3] + self.alpha_shift)
+        colour, opacity = tf.split(logits, [3, 1], axis=-1)
+        opacity = squash(self.alpha_scale * opacity[..., 0] + self.alpha_shift)
+        return squash(self.colour_scale * colour), opacity
 
     def call(self, what, pres, depth, where, frame_shape, background=None):
         """Frames `[M,H,W,3]`, and the sprites (see `decode`).

@@ -42,6 +42,21 @@ CELLS = {"propagation/cell": "prop_cell", "prior/cell": "prior_prop_cell"}
 RELATION = "discovery_feature_extractor/relation_func"
 
 
+# Our glimpses are (rows, channels, columns), theirs (rows, columns, channels): kernels that read them are reordered.
+GLIMPSE_KERNELS = {
+    f"{encoder}/dense_0/kernel"
+    for encoder in ("propagation/first_encoder", "propagation/second_encoder", "discovery/encoder")
+}
+
+
+def to_our_pixel_order(kernel: np.ndarray) -> np.ndarray:
+    return kernel.reshape(14, 14, 3, -1).swapaxes(1, 2).reshape(kernel.shape)
+
+
+def to_original_pixel_order(kernel: np.ndarray) -> np.ndarray:
+    return kernel.reshape(14, 3, 14, -1).swapaxes(1, 2).reshape(kernel.shape)
+
+
 @functools.cache
 def stored(name: str) -> dict:
     """All arrays of `<name>.npz`."""
@@ -82,6 +97,8 @@ def original_pieces(path: str) -> list[tuple[str, slice | None, slice | None]]:
 def published_value(path: str, shape, source: dict) -> np.ndarray:
     """Value of our variable from original arrays (weights, or anything of the same shapes)."""
     value = np.zeros(shape, np.float32)
+    if path in GLIMPSE_KERNELS:
+        return to_our_pixel_order(source[original_pieces(path)[0][0]])
     for name, rows, columns in original_pieces(path):
         original = source[name] if rows is None else source[name][rows]
         target = value[..., columns] if columns is not None else value

@@ -112,7 +112,10 @@ def comparisons(run, stages):
     for part, results, names in sources:
         for ours, theirs in names.items():
             if f"{part}/{theirs}" in run:
-                yield f"{part}/{theirs}", results[ours], run[f"{part}/{theirs}"]
+                value = results[ours]
+                if "glimpse" in theirs or theirs in ("M1", "M2"):
+                    value = np.swapaxes(value, -1, -2)  # ours: channels before columns
+                yield f"{part}/{theirs}", value, run[f"{part}/{theirs}"]
     yield "render/out", stages["outputs"]["reconstruction"], run["render/out"]
     colour, opacity = stages["sprites"]
     yield "render/beta_xi", np.concatenate([colour, opacity[..., None]], -1), run["render/beta_xi"]
@@ -177,6 +180,8 @@ def test_gradients_equal_those_of_the_published_network(name, plain):
     weights = published.stored("weights")
     for path, gradient in found.items():
         gradient = np.zeros(1) if gradient is None else gradient.numpy().astype(np.float64)
+        if path in published.GLIMPSE_KERNELS:
+            gradient = published.to_original_pixel_order(gradient)
         for original, rows, columns in published.original_pieces(path):
             whole = originals.setdefault(original, np.zeros(weights[original].shape))
             part = gradient[..., columns] if columns is not None else gradient
