@@ -74,14 +74,14 @@ def _total_weight(importance):
     """Summed importance `[M,H,1,W]`, where it is positive, and itself or 1 for use as divisor."""
     weight = tf.reduce_sum(importance, axis=1)[:, :, None]
     reached = weight > 0
-    return weight, reached, tf.where(reached, weight, 1.0)
+    return weight, reached, tf.where(reached, weight, tf.ones_like(weight))
 
 
 def _blend_by_definition(alpha, importance, colour) -> tf.Tensor:
     """Average colour over black, `[M,H,3,W]`, from pasted maps `[M,K,H,W]`, `[M,K,H,W]`, `[M,K,H,3,W]`."""
     _, reached, safe_weight = _total_weight(importance)
     total = tf.reduce_sum((importance * alpha)[:, :, :, None] * colour, axis=1)
-    return tf.where(reached, total / safe_weight, 0.0)
+    return tf.where(reached, total / safe_weight, tf.zeros_like(total))
 
 
 @tf.custom_gradient
@@ -94,7 +94,7 @@ def _blend(alpha, importance, colour):
 
     def gradient(upstream):
         _, reached, safe_weight = _total_weight(importance)
-        to_total = tf.where(reached, upstream / safe_weight, 0.0)  # [M,H,3,W]
+        to_total = tf.where(reached, upstream / safe_weight, tf.zeros_like(upstream))  # [M,H,3,W]
         to_weight = -tf.reduce_sum(to_total * frames, axis=2)  # [M,H,W]
         to_opaque = tf.reduce_sum(colour * to_total[:, None], axis=3)  # [M,K,H,W]
         to_colour = (importance * alpha)[:, :, :, None] * to_total[:, None]

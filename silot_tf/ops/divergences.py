@@ -31,7 +31,7 @@ def count_prior_table(num_slots: int, log_odds) -> tf.Tensor:
 
     Source: SILOT specification 3.3.
     """
-    log_odds = tf.cast(log_odds, tf.float64)
+    log_odds = tf.cast(tf.convert_to_tensor(log_odds, dtype_hint=tf.float64), tf.float64)
     log_p = -tf.nn.softplus(-log_odds)
     counts = tf.range(num_slots + 1, dtype=tf.float64)
     # rows i = 1..N, columns n = 0..N+1 (the last column is empty: more objects than slots)

@@ -1,24 +1,27 @@
 """Stateless random numbers that agree between eager, graph and XLA execution.
 
-TensorFlow's random floats differ between XLA and graph mode for the same seed, its random integers do not. Floats are
-therefore made here from 32 random bits, by arithmetic that all compilers share.
+TensorFlow's random floats differ between XLA and graph mode for the same seed; its random integers do not, if the
+algorithm is named (the default one depends on device and compiler). Floats are therefore made here from random bits,
+by arithmetic that all compilers share.
 """
 
 import numpy as np
 import tensorflow as tf
+
+ALGORITHM = "philox"
 
 
 def fold(seed, *values) -> tf.Tensor:
     """New `[2]` int32 seed from a seed and integers (stage, step, frame number, stream number...)."""
     seed = tf.convert_to_tensor(seed, tf.int32)
     for value in values:
-        seed = tf.random.fold_in(seed, value)
+        seed = tf.random.fold_in(seed, value, alg=ALGORITHM)
     return seed
 
 
 def uniform(shape, seed) -> tf.Tensor:
     """Uniform float32 in the open interval (0, 1), multiples of 2^-24 shifted by half a step."""
-    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32)
+    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32, alg=ALGORITHM)
     # 23 bits and a half step are exact in float32, so neither 0 nor 1 can come out.
     mantissa = tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, 9), 0x7FFFFF)
     return (tf.cast(mantissa, tf.float32) + 0.5) * np.float32(2.0**-23)

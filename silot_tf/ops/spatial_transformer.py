@@ -31,11 +31,11 @@ def glimpse_positions(centre, size, samples: int, frame_size: int, align_corners
 
     Source: SILOT specification 2.5.
     """
+    centre = tf.convert_to_tensor(centre)
     if align_corners:
-        grid = np.linspace(-1.0, 1.0, samples, dtype=np.float32)
-        scale, shift = (frame_size - 1) / 2, 0.0
-        return scale * (size[..., None] * grid + 2 * centre[..., None]) + shift
-    grid = (np.arange(samples, dtype=np.float32) + 0.5) / samples - 0.5
+        grid = tf.constant(np.linspace(-1.0, 1.0, samples), centre.dtype)
+        return (frame_size - 1) / 2 * (size[..., None] * grid + 2 * centre[..., None])
+    grid = tf.constant((np.arange(samples) + 0.5) / samples - 0.5, centre.dtype)
     return frame_size * (centre[..., None] + size[..., None] * grid) - 0.5
 
 
@@ -46,18 +46,15 @@ def sprite_positions(centre, size, samples: int, frame_size: int) -> tf.Tensor:
 
     Source: SILOT specification 2.12.
     """
-    pixels = (np.arange(frame_size, dtype=np.float32) + 0.5) / frame_size
+    centre = tf.convert_to_tensor(centre)
+    pixels = tf.constant((np.arange(frame_size) + 0.5) / frame_size, centre.dtype)
     start = (centre - size / 2)[..., None]
     return samples * (pixels - start) / tf.maximum(size, SMALLEST_SIZE)[..., None] - 0.5
 
 
 def tent_weights(positions, samples: int) -> tf.Tensor:
     """Bilinear weights `[..., P, samples]` of `samples` samples at positions `[..., P]`."""
-    return _tent(positions, samples)
-
-
-def _tent(positions, samples: int) -> tf.Tensor:
-    index = np.arange(samples, dtype=np.float32)
+    index = tf.range(samples, dtype=positions.dtype)
 
     @tf.custom_gradient
     def compute(positions):
@@ -66,7 +63,7 @@ def _tent(positions, samples: int) -> tf.Tensor:
 
         def gradient(upstream):
             # Weights rise towards the sample and fall beyond it, and are flat where they are 0.
-            slope = tf.where(weights > 0, tf.sign(offset), 0.0)
+            slope = tf.where(weights > 0, tf.sign(offset), tf.zeros_like(offset))
             return tf.reduce_sum(upstream * slope, axis=-1)
 
         return weights, gradient

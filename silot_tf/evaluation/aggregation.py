@@ -1,0 +1,126 @@
+"""From batches to one number per metric, and from seeds to mean and spread.
+
+Primary protocol: a metric is computed on each batch and averaged over batches, weighted by batch size (this
+is how the published numbers were made; average precision and MOTA are not linear, so it depends a little on
+the batch size). Beside it the pooled variant: one value over all images or clips of the set, prefix
+`pooled_`. Counts (misses, false positives, switches, ground truth, clips) are totals.
+
+Source: SILOT specification 6 and D33, D35.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from silot_tf.evaluation import counting, detection, mot
+from silot_tf.evaluation.tracks import Clip
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectScores:
+    """Which numbers the object metrics use.
+
+    Attributes:
+      detection_thresholds: IoU thresholds of average precision.
+      matching_iou: smallest IoU of a match in MOTA and IDF1.
+    """
+
+    detection_thresholds: tuple[float, ...] = detection.DEFAULT_THRESHOLDS
+    matching_iou: float = mot.DEFAULT_IOU
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchMetrics:
+    """What one batch contributes to a test set: its size, its own metrics, and what the pooled ones need."""
+
+    clips: int
+    values: dict[str, float]
+    detections: detection.Detections
+    counts: mot.TrackCounts
+
+
+def measure(
+    clips: Sequence[Clip], scores: ObjectScores | None = None, more: Mapping[str, float] | None = None
+) -> BatchMetrics:
+    """Object metrics of one batch.
+
+    Args:
+      clips: tables of its clips.
+      scores: numbers of the metrics.
+      more: further metrics of the batch, to be averaged over batches in the same way.
+    """
+    scores = scores or ObjectScores()
+    detections = detection.detections_of(clips)
+    counts = mot.track_counts(clips, scores.matching_iou)
+    values = {
+        **detection.metrics(detections, scores.detection_thresholds),
+        **mot.metrics(counts),
+        **counting.metrics(clips),
+        **(more or {}),
+    }
+    return BatchMetrics(len(clips), values, detections, counts)
+
+
+class SetMetrics:
+    """Collects the batches of one test set and gives its metrics."""
+
+    def __init__(self, scores: ObjectScores | None = None):
+        self._scores = scores or ObjectScores()
+        self._batches: list[BatchMetrics] = []
+
+    def add(self, clips: Sequence[Clip], more: Mapping[str, float] | None = None) -> None:
+        """Measure one batch and take it in; see `measure`."""
+        self.include(measure(clips, self._scores, more))
+
+    def include(self, batch: BatchMetrics) -> None:
+        """Take in a batch that was measured with the same scores; one without clips is ignored."""
+        if batch.clips:
+            self._batches.append(batch)
+
+    def result(self) -> dict[str, float]:
+        """Metric -> value over all batches so far; empty when there was none."""
+        if not self._batches:
+            return {}
+        counts = sum((batch.counts for batch in self._batches), mot.TrackCounts())
+        detections = detection.merge([batch.detections for batch in self._batches])
+        pooled = {
+            **detection.metrics(detections, self._scores.detection_thresholds),
+            **mot.metrics(counts),
+        }
+        return {
+            **weighted_mean([(batch.clips, batch.values) for batch in self._batches]),
+            **{f"pooled_{name}": value for name, value in pooled.items()},
+            "misses": float(counts.misses),
+            "false_positives": float(counts.false_positives),
+            "switches": float(counts.switches),
+            "ground_truth": float(counts.ground_truth),
+            "clips": float(sum(batch.clips for batch in self._batches)),
+        }
+
+
+def weighted_mean(batches: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+    """Mean of each metric over the (weight, metrics) pairs that have it; NaN is passed on."""
+    names = dict.fromkeys(name for _, values in batches for name in values)
+    result = {}
+    for name in names:
+        having = [(weight, values[name]) for weight, values in batches if name in values]
+        result[name] = float(
+            np.average([value for _, value in having], weights=[weight for weight, _ in having])
+        )
+    return result
+
+
+def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Metric -> `mean`, `std` and `seeds` over runs with different seeds, for the metrics that every run has.
+
+    `std` is the standard deviation with divisor `seeds`, so 0 for a single run.
+    """
+    if not runs:
+        return {}
+    shared = [name for name in runs[0] if all(name in run for run in runs)]
+    result = {}
+    for name in shared:
+        values = np.array([run[name] for run in runs], np.float64)
+        result[name] = {"mean": float(np.mean(values)), "std": float(np.std(values)), "seeds": len(values)}
+    return result

@@ -1,0 +1,81 @@
+"""One text per metric that says how it is computed: the same words in results, report and README."""
+
+from silot_tf.evaluation.aggregation import ObjectScores
+
+
+def describe(scores: ObjectScores, rollout_from: int | None, batch_size: int) -> dict[str, str]:
+    """Metric -> protocol in words, for the numbers given.
+
+    Args:
+      scores: thresholds of the object metrics.
+      rollout_from: first frame of the prior roll-out, or None.
+      batch_size: clips per batch.
+    """
+    averaged = f"Computed per batch of {batch_size} clips, then averaged weighted by batch size."
+    pooled = "Computed once over the whole test set."
+    texts = {
+        **_linear_metrics(averaged),
+        **_totals(),
+        **_object_metrics(scores, averaged),
+        **{f"pooled_{name}": text for name, text in _object_metrics(scores, pooled).items()},
+    }
+    if rollout_from is None:
+        return texts
+    suffix = (
+        f" Prior roll-out: objects of frames {rollout_from} and later come from the learned prior, which does"
+        " not see the frames; only these frames count, ids are assigned over the whole clip."
+    )
+    return {**texts, **{f"rollout_{name}": text + suffix for name, text in texts.items()}}
+
+
+def _object_metrics(scores: ObjectScores, reduction: str) -> dict[str, str]:
+    precision = (
+        "every object with presence > 0 is a prediction, confidence = presence; true positive if the true "
+        "box of largest IoU exceeds the threshold and is free; eleven-point interpolation; no prediction "
+        f"or no true box gives 0. {reduction}"
+    )
+    thresholds = ", ".join(f"{tau:g}" for tau in scores.detection_thresholds)
+    iou = scores.matching_iou
+    return {
+        "ap": f"Average precision, mean over IoU thresholds {thresholds}: {precision}",
+        **{
+            f"ap_{round(100 * tau):02d}": f"Average precision at IoU > {tau:g}: {precision}"
+            for tau in scores.detection_thresholds
+        },
+        "mota": (
+            "1 - (misses + switches + false positives) / appearances of true objects. Hypotheses are the "
+            f"objects with a track id (presence above the model's threshold); pairs need IoU >= {iou:g}; the "
+            "first frame counts; a switch has no time limit; without any appearance the divisor is 1; may be "
+            f"negative. {reduction}"
+        ),
+        "idf1": (
+            "Identity F1: appearances explained by the best one-to-one assignment of whole tracks, pairs at "
+            f"IoU >= {iou:g}. {reduction}"
+        ),
+    }
+
+
+def _linear_metrics(reduction: str) -> dict[str, str]:
+    return {
+        "count_error": (
+            f"Per frame |objects with presence above 0.5 - annotations|, mean over frames. {reduction}"
+        ),
+        "count_error_relative": (
+            f"Per frame, count error divided by the number of annotations (at least 1e-6). {reduction}"
+        ),
+        "reconstruction": (
+            "Negative Bernoulli log-likelihood in nats per frame, summed over pixels and channels, "
+            f"real-valued targets. {reduction}"
+        ),
+        "mse": f"Squared error per pixel and channel, values in [0, 1]. {reduction}",
+    }
+
+
+def _totals() -> dict[str, str]:
+    return {
+        "misses": "Appearances of true objects without a match, total.",
+        "false_positives": "Appearances of tracked objects without a match, total.",
+        "switches": "Matches with another id than the last one of the same true object, total.",
+        "ground_truth": "Appearances of true objects, total.",
+        "clips": "Number of clips.",
+    }

@@ -1,0 +1,60 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+
+from silot_tf.errors import UserError
+
+
+def write_atomic(path, data: bytes | str) -> pathlib.Path:
+    """Write `data` so that a reader, also after a crash, sees the earlier file or the whole new one; return the path.
+
+    Raises:
+      UserError: if the folder cannot be written (read-only, full disk); the earlier file is untouched.
+    """
+    path = pathlib.Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".unfinished")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files private; run folders are meant to be shared
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+    return path
+
+
+def cannot_write(path, error: OSError) -> UserError:
+    """The error to raise when the operating system refuses to write `path`."""
+    return UserError(
+        f"cannot write {path}: {error.strerror or error}; expected a writable folder with free space: "
+        "choose another --run_dir or free space"
+    )
+
+
+def remove_unfinished(folder) -> None:
+    """Delete what `write_atomic` left in `folder` when the process was killed in the middle."""
+    for path in pathlib.Path(folder).glob(".*.unfinished"):
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder) -> None:
+    """Make the rename itself survive a power failure, where the system lets folders be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,91 @@
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+from silot_tf.errors import UserError
+from silot_tf.evaluation import results
+
+DOCUMENT = {
+    "model": {"1 digit": {"ap": 0.5, "mota": math.nan}},
+    "baselines": {"connected components": {"1 digit": {"ap": np.float64(0.25)}}},
+    "conditions": {"1 digit": 1},
+    "condition_label": "digits per frame",
+    "protocol": {"ap": "how"},
+}
+
+
+def test_metrics_come_back_as_written(tmp_path):
+    path = results.write_metrics(tmp_path, **DOCUMENT)
+    assert path == tmp_path / "results" / "metrics.json"
+    back = results.read_metrics(tmp_path)
+    assert math.isnan(back["model"]["1 digit"].pop("mota"))
+    expected = {**DOCUMENT, "model": {"1 digit": {"ap": 0.5}}}
+    assert back == expected
+    assert "NaN" not in path.read_text()
+
+
+def test_examples_come_back_as_written_and_need_no_pickle(tmp_path):
+    arrays = {
+        "video": np.random.default_rng(0).random((1, 2, 3, 3, 3)).astype(np.float32),
+        "rollout_from": np.array(3),
+    }
+    results.write_examples(tmp_path, arrays)
+    back = results.read_examples(tmp_path)
+    assert set(back) == set(arrays)
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(back[name], value)
+        assert back[name].dtype == value.dtype
+
+
+def test_missing_results_name_the_command(tmp_path):
+    for read in (results.read_metrics, results.read_examples):
+        with pytest.raises(UserError, match="--mode=evaluate"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"model": {"a"', "[]", '{"model": {}}', "\xff\xfe"])
+def test_damaged_metrics_are_refused_in_one_line(tmp_path, text):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "metrics.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"metrics\.json"):
+        results.read_metrics(tmp_path)
+
+
+def test_truncated_examples_are_refused(tmp_path):
+    path = results.write_examples(tmp_path, {"video": np.zeros((4, 4))})
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match="damaged"):
+        results.read_examples(tmp_path)
+
+
+def test_failed_write_keeps_the_earlier_file_and_leaves_nothing_behind(tmp_path):
+    results.write_metrics(tmp_path, **DOCUMENT)
+    before = (tmp_path / "results" / "metrics.json").read_text()
+    with pytest.raises(TypeError):
+        results.write_metrics(tmp_path, **{**DOCUMENT, "protocol": {"ap": object()}})
+
+    results.write_examples(tmp_path, {"video": np.zeros(3)})
+    with pytest.raises(UserError, match="No space left"):
+        results._replace(tmp_path, results.EXAMPLES_FILE, _out_of_space)
+    assert (tmp_path / "results" / "metrics.json").read_text() == before
+    np.testing.assert_array_equal(results.read_examples(tmp_path)["video"], np.zeros(3))
+    assert sorted(os.listdir(tmp_path / "results")) == ["examples.npz", "metrics.json"]
+
+
+def _out_of_space(stream):
+    stream.write(b"half")
+    raise OSError(28, "No space left on device")
+
+
+def test_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot be written"):
+        results.write_metrics(tmp_path, **DOCUMENT)
+
+
+def test_file_is_plain_json(tmp_path):
+    path = results.write_metrics(tmp_path, **DOCUMENT)
+    assert json.loads(path.read_text())["model"]["1 digit"]["mota"] is None
