@@ -176,7 +176,7 @@ class EmbeddedDigits(DigitSource):
 
     def description(self) -> dict:
         """Identity of the digits."""
-        return {"digits": "scikit-learn load_digits", "enlargement": 1}
+        return {"digits": "scikit-learn load_digits", "enlargement": 2}
 
     def _load(self):
         from sklearn import datasets
@@ -186,23 +186,28 @@ class EmbeddedDigits(DigitSource):
 
 
 def enlarge_8x8(images) -> np.ndarray:
-    """8x8 grey pictures with values 0..16 as `[n,14,14]` uint8 masks, the ink inside 12 x 12 pixels.
+    """8x8 grey pictures with values 0..16 as `[n,14,14]` uint8 masks, the ink inside 12 rows and 14 columns.
 
-    Cubic splines take 8 to 12 pixels; a steeper contrast afterwards gives strokes the crisp edges of MNIST.
+    The small pictures hold digits squeezed to 8 rows by about 5 columns; columns are stretched more than rows, so
+    that digits come out about as high and wide as those of MNIST (11 x 9 pixels). Cubic splines enlarge; a steeper
+    contrast afterwards gives strokes the crisp edges of MNIST.
     """
     from scipy import ndimage
 
-    size, margin = 12, (PATCH_SIZE - 12) // 2
-    # Pixel centres of the large picture in pixels of the small one, which gets a dark frame so that ink at
-    # its border fades out smoothly.
-    centres = (np.arange(size) + 0.5) * 8 / size - 0.5 + 1
+    def centres(size):
+        # Pixel centres of the large picture in pixels of the small one, which gets a dark frame so that ink at its
+        # border fades out smoothly.
+        return (np.arange(size) + 0.5) * 8 / size - 0.5 + 1
+
+    rows, columns = 12, PATCH_SIZE
+    top = (PATCH_SIZE - rows) // 2
     padded = np.pad(np.asarray(images, np.float64) / 16.0, ((0, 0), (1, 1), (1, 1)))
     masks = np.zeros((len(padded), PATCH_SIZE, PATCH_SIZE), np.uint8)
-    grid = np.meshgrid(centres, centres, indexing="ij")
+    grid = np.meshgrid(centres(rows), centres(columns), indexing="ij")
     for mask, picture in zip(masks, padded, strict=True):
         large = ndimage.map_coordinates(picture, grid, order=3, mode="grid-constant")
         large = np.clip((large - 0.4) / 0.6, 0.0, 1.0)
-        mask[margin : margin + size, margin : margin + size] = (255.0 * large).astype(np.uint8)
+        mask[top : top + rows] = (255.0 * large).astype(np.uint8)
     return masks
 
 
