@@ -1,0 +1,155 @@
+"""Numbers as words and tables: names of metrics, rounding, one row per method and condition."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from silot_tf.reporting.aggregation import Curve, Spread, is_counted
+
+#: Stands for a missing number.
+DASH = "\N{EN DASH}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How a metric is printed: short name, whether larger is better (None: neither), decimal places."""
+
+    label: str
+    higher_is_better: bool | None
+    digits: int
+
+
+METRICS = {
+    "ap": Metric("AP", True, 3),
+    "mota": Metric("MOTA", True, 3),
+    "idf1": Metric("IDF1", True, 3),
+    "count_error": Metric("Count error", False, 3),
+    "count_error_relative": Metric("Relative count error", False, 3),
+    "misses": Metric("Misses", False, 0),
+    "false_positives": Metric("False positives", False, 0),
+    "switches": Metric("Id switches", False, 0),
+    "ground_truth": Metric("Annotated objects", None, 0),
+    "reconstruction": Metric("Reconstruction (nats)", False, 1),
+    "mse": Metric("Squared error", False, 5),
+    "clips": Metric("Clips", None, 0),
+    "score": Metric("Validation score", True, 3),
+}
+#: Order of columns in tables.
+COLUMNS = (
+    "ap", "ap_50", "mota", "idf1", "count_error", "count_error_relative", "misses", "false_positives",
+    "switches", "ground_truth", "reconstruction", "mse", "clips",
+)  # fmt: skip
+
+
+def describe(metric: str) -> Metric:
+    """Printed form of a metric, with or without the prefixes `rollout_` and `pooled_`."""
+    bare, prefix = strip_prefixes(metric), "Pooled " if "pooled_" in metric else ""
+    if found := re.fullmatch(r"ap_(\d+)", bare):
+        return Metric(f"{prefix}AP@.{found[1].rstrip('0') or '0'}", True, 3)
+    known = METRICS.get(bare, Metric(bare.replace("_", " "), None, 3))
+    return dataclasses.replace(known, label=prefix + known.label)
+
+
+def strip_prefixes(metric: str) -> str:
+    """Metric without `rollout_` and `pooled_`."""
+    return metric.removeprefix("rollout_").removeprefix("pooled_").removeprefix("rollout_")
+
+
+def number(value: float, digits: int) -> str:
+    """`value` with a true minus sign and thin thousands; an en dash for NaN and None."""
+    if value is None or not np.isfinite(value):
+        return DASH
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}").replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def with_spread(spread: Spread | None, digits: int) -> str:
+    """Mean, and plus-minus the standard deviation when there is more than one run and it is not 0."""
+    if spread is None or not spread.count:
+        return DASH
+    text = number(spread.mean, digits)
+    if spread.count == 1 or spread.std <= 1e-9 * abs(spread.mean):  # deterministic methods, up to rounding
+        return text
+    return f"{text} ± {number(spread.std, max(digits, 1))}"
+
+
+def duration(hours: float) -> str:
+    """Hours in the unit a person would use: seconds, minutes, hours or days."""
+    if hours < 2 / 60:
+        value, unit = f"{hours * 3600:.0f}", "s"
+    elif hours < 2:
+        value, unit = f"{hours * 60:.0f}", "min"
+    else:
+        value, unit = (f"{hours:.1f}", "h") if hours < 48 else (f"{hours / 24:.1f}", "days")
+    return f"{value}\N{NO-BREAK SPACE}{unit}"
+
+
+def plural(count: int, singular: str, many: str | None = None) -> str:
+    """`1 run`, `2 runs`; the count with thin thousands."""
+    return f"{number(count, 0)} {singular if count == 1 else many or singular + 's'}"
+
+
+def listing(items: Sequence, last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    items = [str(item) for item in items]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
+
+
+def metric_table(curves: Sequence[Curve], prefix: str) -> dict | None:
+    """Table of every metric with `prefix` ("" posterior, "rollout_"), or None when nothing was measured.
+
+    Returns:
+      `columns` (printed names), `keys`, and `groups`: per curve a label, whether it is a baseline, and rows
+      (condition name, cells). The last row of a curve is over all conditions when there is more than one.
+      A baseline has no roll-out: beside a roll-out it is shown with its ordinary values.
+    """
+    measured = {m for curve in curves if not curve.is_baseline for m in curve.metrics()}
+    keys = [prefix + column for column in COLUMNS if prefix + column in measured]
+    if not keys:
+        return None
+    groups = []
+    for curve in curves:
+        names = [baseline_metric(curve, key) for key in keys]
+        rows = [
+            (condition, [with_spread(curve.values[condition].get(n), describe(n).digits) for n in names])
+            for condition in curve.conditions
+        ]
+        if len(rows) > 1:
+            rows.append(("all", [with_spread(curve.overall.get(n), describe(n).digits) for n in names]))
+        groups.append({"label": curve.label, "is_baseline": curve.is_baseline, "rows": rows})
+    return {"columns": [describe(key).label for key in keys], "keys": keys, "groups": groups}
+
+
+def baseline_metric(curve: Curve, metric: str) -> str:
+    """The metric to show for a curve: beside a roll-out, baselines without one show ordinary values."""
+    if curve.is_baseline and metric.startswith("rollout_") and metric not in curve.metrics():
+        return metric.removeprefix("rollout_")
+    return metric
+
+
+def pooled_table(curves: Sequence[Curve]) -> dict | None:
+    """Table of the variants pooled over whole test sets, over all conditions; None when there are none."""
+    keys = list(dict.fromkeys(m for c in curves for m in c.metrics() if "pooled_" in m and not is_counted(m)))
+    keys = [key for key in keys if not re.search(r"ap_\d+$", key)]
+    if not keys:
+        return None
+    names = [("prior roll-out, " if "rollout_" in key else "") + describe(key).label for key in keys]
+    rows = [
+        (c.label, [with_spread(c.overall.get(key), describe(key).digits) for key in keys]) for c in curves
+    ]
+    return {"columns": names, "rows": rows}
+
+
+def protocol_rows(protocol: dict[str, str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(metric, how it is measured) for the metrics of the tables in posterior mode, then for all others."""
+    main = [key for key in COLUMNS if key in protocol]
+    other = [key for key in protocol if key not in main]
+    return [(_full_label(k), str(protocol[k])) for k in main], [
+        (_full_label(k), str(protocol[k])) for k in other
+    ]
+
+
+def _full_label(metric: str) -> str:
+    label = describe(metric).label
+    return f"Prior roll-out: {label}" if metric.startswith("rollout_") else label[:1].upper() + label[1:]
