@@ -105,7 +105,13 @@ def _named(cases, name):
 
 def _measure_in_process(name: str) -> dict:
     """The same program again, for one case."""
-    command = [sys.executable, "-m", "reproduce.benchmark", f"--case={name}", f"--repetitions={_REPETITIONS.value}"]
+    command = [
+        sys.executable,
+        "-m",
+        "reproduce.benchmark",
+        f"--case={name}",
+        f"--repetitions={_REPETITIONS.value}",
+    ]
     command += [f"--gin_file={path}" for path in _GIN_FILE.value]
     command += [f"--gin_param={binding}" for binding in _GIN_PARAM.value]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

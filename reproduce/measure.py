@@ -114,7 +114,12 @@ class Suite:
             {"name": "train_short", "kind": "train", **short},
             {"name": "inference", "kind": "inference", **clip},
             {"name": "frame", "kind": "frame", "batch": 1, "frames": 1},
-            {"name": "frame_with_reconstruction", "kind": "frame_with_reconstruction", "batch": 1, "frames": 1},
+            {
+                "name": "frame_with_reconstruction",
+                "kind": "frame_with_reconstruction",
+                "batch": 1,
+                "frames": 1,
+            },
         ]
         if growth:
             cases += [

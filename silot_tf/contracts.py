@@ -41,7 +41,11 @@ def check_batch(batch: Mapping, *, annotated: bool = False) -> None:
     _check_rank("batch['video']", batch["video"], 5, "[B,T,H,W,C]")
     _check_dtype("batch['video']", batch["video"], "float32")
     _check_rank("batch['frame_mask']", batch["frame_mask"], 2, "[B,T]")
-    for key, rank, letters in (("boxes", 4, "[B,T,N,4]"), ("present", 3, "[B,T,N]"), ("track_id", 3, "[B,T,N]")):
+    for key, rank, letters in (
+        ("boxes", 4, "[B,T,N,4]"),
+        ("present", 3, "[B,T,N]"),
+        ("track_id", 3, "[B,T,N]"),
+    ):
         if key in batch:
             _check_rank(f"batch['{key}']", batch[key], rank, letters)
 

@@ -59,9 +59,7 @@ class DigitSource:
             raise ValueError(f"split must be one of {SPLITS}, found {split!r}")
         if self._pools is None:
             masks, labels = self._load()
-            self._pools = {
-                name: DigitPool(masks[rows], labels[rows]) for name, rows in split_rows(labels).items()
-            }
+            self._pools = {name: DigitPool(masks[rows], labels[rows]) for name, rows in split_rows(labels).items()}
         if len(self._pools[split].labels) == 0:
             raise UserError(
                 f"no digits are left for the {split} split: it gets a tenth of each class, so there must "
@@ -228,9 +226,7 @@ def _find(folder: pathlib.Path, names) -> pathlib.Path | None:
 def _read_idx_pair(folder, images_path, labels_path):
     if not (images_path and labels_path):
         found, missing = images_path or labels_path, (_LABELS_NAMES if images_path else _IMAGES_NAMES)[0]
-        raise UserError(
-            f"{folder}: {found.name} is there but {missing}[.gz] is not; put both into the folder"
-        )
+        raise UserError(f"{folder}: {found.name} is there but {missing}[.gz] is not; put both into the folder")
     images = _read_idx(images_path, _IMAGES_MAGIC, 3)
     labels = _read_idx(labels_path, _LABELS_MAGIC, 1)
     return images_path, *_check_arrays(images_path, images, labels)
@@ -249,15 +245,12 @@ def _read_idx(path: pathlib.Path, magic: int, rank: int) -> np.ndarray:
     header = 4 + 4 * rank
     found = struct.unpack(">I", content[:4])[0] if len(content) >= 4 else None
     if found != magic or len(content) < header:
-        raise UserError(
-            f"{path} is no idx file of this kind: its first number is {found}, expected {magic}; {cure}"
-        )
+        raise UserError(f"{path} is no idx file of this kind: its first number is {found}, expected {magic}; {cure}")
     shape = struct.unpack(f">{rank}I", content[4:header])
     expected = int(np.prod(shape, dtype=np.int64))
     if len(content) - header != expected:
         raise UserError(
-            f"{path} announces {shape[0]} entries ({expected} bytes) but holds "
-            f"{len(content) - header} bytes; {cure}"
+            f"{path} announces {shape[0]} entries ({expected} bytes) but holds {len(content) - header} bytes; {cure}"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
@@ -278,9 +271,7 @@ def _check_arrays(path, images, labels):
     if images.ndim != 3 or images.shape[1:] != (28, 28) or images.dtype != np.uint8:
         raise UserError(f"{path}: expected uint8 pictures [n,28,28], found {images.dtype} {images.shape}")
     if labels.shape != images.shape[:1]:
-        raise UserError(
-            f"{path}: {len(images)} pictures but labels of shape {labels.shape}; take both from one source"
-        )
+        raise UserError(f"{path}: {len(images)} pictures but labels of shape {labels.shape}; take both from one source")
     if len(images) == 0:
         raise UserError(f"{path} holds no pictures; copy or download the file again")
     return images, labels.astype(np.uint8)

@@ -73,9 +73,7 @@ def place_rectangles(
     for _ in range(MAX_RESTARTS + 1):
         corners, sizes = np.zeros((count, 2), np.int64), np.zeros((count, 2), np.int64)
         for k in range(count):
-            found = _draw_free_rectangle(
-                generator, corners[:k], sizes[:k], frame_size, draw_sizes, max_overlap
-            )
+            found = _draw_free_rectangle(generator, corners[:k], sizes[:k], frame_size, draw_sizes, max_overlap)
             if found is None:
                 break
             corners[k], sizes[k] = found

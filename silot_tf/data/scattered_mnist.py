@@ -68,12 +68,8 @@ class ScatteredMnist:
             ("shuffle_buffer", shuffle_buffer, 1),
             ("seed", seed, 0),
         ):
-            _require(
-                _are_integers([value]) and value >= least, name, value, f"an integer of at least {least}"
-            )
-        _require(
-            isinstance(speed, numbers.Real) and speed >= 0, "speed", speed, "pixels per frame, 0 or more"
-        )
+            _require(_are_integers([value]) and value >= least, name, value, f"an integer of at least {least}")
+        _require(isinstance(speed, numbers.Real) and speed >= 0, "speed", speed, "pixels per frame, 0 or more")
         _require(
             _are_integers(frame_shape, 2) and min(frame_shape) >= PATCH_SIZE,
             "frame_shape",
@@ -157,9 +153,7 @@ class ScatteredMnist:
 
     def _count_of(self, condition_name: str) -> int:
         if condition_name not in self.test_conditions:
-            raise UserError(
-                f"no test condition '{condition_name}'; there are {', '.join(self.test_conditions)}"
-            )
+            raise UserError(f"no test condition '{condition_name}'; there are {', '.join(self.test_conditions)}")
         return self.test_conditions[condition_name]
 
     def _cache(self, split: str, num_digits: tuple[int, int], num_clips: int) -> records.ClipCache:
@@ -186,9 +180,7 @@ class ScatteredMnist:
             )
         return self._caches[key]
 
-    def generate(
-        self, split: str, num_digits: tuple[int, int], start: int, stop: int
-    ) -> dict[str, np.ndarray]:
+    def generate(self, split: str, num_digits: tuple[int, int], start: int, stop: int) -> dict[str, np.ndarray]:
         """Clips start..stop-1 of a split, straight from the generator.
 
         Each clip has a random stream of its own, so it is the same whatever range it is part of.
@@ -210,9 +202,7 @@ class ScatteredMnist:
             generator = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))
             n = count[i] = generator.integers(num_digits[0], num_digits[1] + 1)
             rows[i, :n] = generator.integers(len(pool.masks), size=n)
-            position[i, :n], _ = moving_patches.place_rectangles(
-                generator, n, frame_size, _draw_sizes, MAX_OVERLAP
-            )
+            position[i, :n], _ = moving_patches.place_rectangles(generator, n, frame_size, _draw_sizes, MAX_OVERLAP)
             velocity[i, :n] = moving_patches.draw_velocities(generator, n, self.speed)
         scenes = moving_patches.Scenes(
             count=count,

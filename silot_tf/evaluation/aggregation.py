@@ -105,9 +105,7 @@ def weighted_mean(batches: Sequence[tuple[float, Mapping[str, float]]]) -> dict[
     result = {}
     for name in names:
         having = [(weight, values[name]) for weight, values in batches if name in values]
-        result[name] = float(
-            np.average([value for _, value in having], weights=[weight for weight, _ in having])
-        )
+        result[name] = float(np.average([value for _, value in having], weights=[weight for weight, _ in having]))
     return result
 
 

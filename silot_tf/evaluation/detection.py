@@ -99,7 +99,5 @@ def average_precision(detections: Detections, thresholds: Sequence[float] = DEFA
 def metrics(detections: Detections, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> dict[str, float]:
     """`ap` (mean over thresholds) and `ap_NN` for each threshold (NN: percent)."""
     values = average_precision(detections, thresholds)
-    named = {
-        f"ap_{round(100 * tau):02d}": float(value) for tau, value in zip(thresholds, values, strict=True)
-    }
+    named = {f"ap_{round(100 * tau):02d}": float(value) for tau, value in zip(thresholds, values, strict=True)}
     return {"ap": float(np.mean(values)), **named}

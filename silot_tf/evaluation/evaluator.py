@@ -47,9 +47,7 @@ class Evaluator:
             if value < 1:
                 raise UserError(f"Evaluator.{name} is {value}; expected a whole number of at least 1")
         if rollout_from is not None and rollout_from < 1:
-            raise UserError(
-                f"Evaluator.rollout_from is {rollout_from}; expected a frame number >= 1, or None for none"
-            )
+            raise UserError(f"Evaluator.rollout_from is {rollout_from}; expected a frame number >= 1, or None for none")
         self.rollout_from = rollout_from
         self.chunk_frames = chunk_frames
         self.batch_size = batch_size
@@ -105,18 +103,12 @@ class Evaluator:
             if on_batch is not None:
                 on_batch(number + 1)
         if number < 0:
-            raise UserError(
-                "evaluation got no clips; expected at least one batch: check the number of test clips"
-            )
+            raise UserError("evaluation got no clips; expected at least one batch: check the number of test clips")
         return {
-            prefix + name: value
-            for prefix, metrics in collected.items()
-            for name, value in metrics.result().items()
+            prefix + name: value for prefix, metrics in collected.items() for name, value in metrics.result().items()
         }
 
-    def example_clips(
-        self, model, batch: Mapping, seed: int, clips: int | None = None
-    ) -> dict[str, np.ndarray]:
+    def example_clips(self, model, batch: Mapping, seed: int, clips: int | None = None) -> dict[str, np.ndarray]:
         """Arrays of the first `clips` clips of a batch for pictures, as `results.write_examples` takes them.
 
         Args:
@@ -163,9 +155,7 @@ class Evaluator:
                 f"bind it below {frames}, or to None to leave the roll-out out"
             )
 
-    def _outputs(
-        self, model, batch: Mapping, seed: tuple[int, int], rollout_from, model_batch_size: int
-    ) -> dict:
+    def _outputs(self, model, batch: Mapping, seed: tuple[int, int], rollout_from, model_batch_size: int) -> dict:
         """NumPy outputs of whole clips: `reconstruction`, `objects` and, where there are no boxes, `mask`."""
         clips = len(batch["video"])
         video = _fill_up(batch["video"], model_batch_size)
@@ -190,9 +180,7 @@ class Evaluator:
         if rollout_from not in self._functions:
 
             def unroll(video, state, seed):
-                outputs, state = model.unroll(
-                    video, state, seed=seed, training=False, rollout_from=rollout_from
-                )
+                outputs, state = model.unroll(video, state, seed=seed, training=False, rollout_from=rollout_from)
                 objects = {key: outputs["objects"][key] for key in _OBJECT_KEYS if key in outputs["objects"]}
                 # What nobody reads (distribution parameters, appearance) is not computed in a graph.
                 kept = {"reconstruction": outputs["reconstruction"], "objects": objects}

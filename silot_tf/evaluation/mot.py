@@ -80,9 +80,7 @@ def track_counts(clips: Sequence[Clip], matching_iou: float = DEFAULT_IOU) -> Tr
             truth_id, track_id = frame.truth_id, frame.track_id[tracked]
             distances = 1.0 - frame.overlaps[tracked].T
             distances[distances > 1.0 - matching_iou] = np.nan
-            accumulator.update(
-                truth_start + truth_id, hypothesis_start + track_id, distances, frameid=frame_number
-            )
+            accumulator.update(truth_start + truth_id, hypothesis_start + track_id, distances, frameid=frame_number)
             frame_number += 1
             ground_truth += len(truth_id)
             hypotheses += len(track_id)

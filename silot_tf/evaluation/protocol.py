@@ -57,9 +57,7 @@ def _object_metrics(scores: ObjectScores, reduction: str) -> dict[str, str]:
 
 def _linear_metrics(reduction: str) -> dict[str, str]:
     return {
-        "count_error": (
-            f"Per frame |objects with presence above 0.5 - annotations|, mean over frames. {reduction}"
-        ),
+        "count_error": (f"Per frame |objects with presence above 0.5 - annotations|, mean over frames. {reduction}"),
         "count_error_relative": (
             f"Per frame, count error divided by the number of annotations (at least 1e-6). {reduction}"
         ),

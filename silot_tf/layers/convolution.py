@@ -51,22 +51,23 @@ class GridEncoder(keras.layers.Layer):
             self.cell_size *= stride
         self.convolutions = [
             keras.layers.Conv2D(
-                c, k, s, padding="valid", activation="relu" if i < len(channels) - 1 else None, name=f"conv_{i}"
+                c,
+                k,
+                s,
+                padding="valid",
+                activation="relu" if i < len(channels) - 1 else None,
+                name=f"conv_{i}",
             )
             for i, (k, s, c) in enumerate(zip(kernels, strides, channels, strict=True))
         ]
 
     def grid_shape(self, frame_shape) -> tuple[int, int]:
         """(rows, columns) of cells for a frame of (H, W, ...) pixels."""
-        return tuple(
-            grid_padding(size, self.receptive_field, self.cell_size)[0] for size in tuple(frame_shape)[:2]
-        )
+        return tuple(grid_padding(size, self.receptive_field, self.cell_size)[0] for size in tuple(frame_shape)[:2])
 
     def call(self, frames):
         """Features `[N, rows, columns, channels[-1]]` of frames `[N,H,W,C]`."""
-        padding = [
-            grid_padding(size, self.receptive_field, self.cell_size)[1:] for size in frames.shape[1:3]
-        ]
+        padding = [grid_padding(size, self.receptive_field, self.cell_size)[1:] for size in frames.shape[1:3]]
         hidden = tf.pad(frames, [(0, 0), *padding, (0, 0)])
         for layer in self.convolutions:
             hidden = layer(hidden)
@@ -82,7 +83,11 @@ class ConvolutionStack(keras.layers.Layer):
         super().__init__(name=name)
         self.convolutions = [
             keras.layers.Conv2D(
-                c, kernel, padding="same", activation="relu" if i < len(channels) - 1 else None, name=f"conv_{i}"
+                c,
+                kernel,
+                padding="same",
+                activation="relu" if i < len(channels) - 1 else None,
+                name=f"conv_{i}",
             )
             for i, c in enumerate(channels)
         ]

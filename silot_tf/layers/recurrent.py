@@ -39,9 +39,7 @@ class GRUCell(keras.layers.Layer):
     def call(self, inputs, state):
         """Next state `[N, units]` from inputs `[N, F]` and the state `[N, units]`."""
         units = self.units
-        gates_driven, new_driven = tf.split(
-            tf.matmul(inputs, self.kernel) + self.bias, [2 * units, units], axis=-1
-        )
+        gates_driven, new_driven = tf.split(tf.matmul(inputs, self.kernel) + self.bias, [2 * units, units], axis=-1)
         update, reset = tf.split(tf.sigmoid(gates_driven + tf.matmul(state, self.gate_kernel)), 2, axis=-1)
         new = tf.tanh(new_driven + tf.matmul(reset * state, self.new_kernel))
         return state + update * (new - state)
@@ -74,4 +72,3 @@ def unroll(step, state, inputs, frames: int):
         state, frame_outputs = step(state, frame_inputs)
         outputs.append(frame_outputs)
     return tf.nest.map_structure(lambda *values: tf.stack(values, axis=1), *outputs), state
-

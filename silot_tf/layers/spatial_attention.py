@@ -39,9 +39,7 @@ class SpatialAttention(keras.layers.Layer):
         extra = reference_features_shape[-1] if reference_features_shape is not None else 0
         limit = math.sqrt(6.0 / (features + 2 + extra + self.hidden[0]))
         first = keras.initializers.RandomUniform(-limit, limit)
-        self.source_kernel = self.add_weight(
-            shape=(features, self.hidden[0]), initializer=first, name="source_kernel"
-        )
+        self.source_kernel = self.add_weight(shape=(features, self.hidden[0]), initializer=first, name="source_kernel")
         self.displacement_kernel = self.add_weight(
             shape=(2, self.hidden[0]), initializer=first, name="displacement_kernel"
         )
@@ -75,9 +73,7 @@ class SpatialAttention(keras.layers.Layer):
         if self.plain:
             return self._pairwise(features, displacement, weights, reference_features)
         per_source = (
-            tf.matmul(features, self.source_kernel)
-            + tf.matmul(positions, self.displacement_kernel)
-            + self.first_bias
+            tf.matmul(features, self.source_kernel) + tf.matmul(positions, self.displacement_kernel) + self.first_bias
         )
         per_reference = tf.matmul(-references, self.displacement_kernel)
         if self.reference_kernel is not None:

@@ -52,9 +52,7 @@ class VideoModel(keras.Model, abc.ABC):
 
     def step(self, frame, state, *, seed, training=False, rollout_from=None) -> tuple[dict, dict]:
         """Outputs without the time dimension for one frame `[B,H,W,C]`, and the next state."""
-        outputs, state = self.unroll(
-            frame[:, None], state, seed=seed, training=training, rollout_from=rollout_from
-        )
+        outputs, state = self.unroll(frame[:, None], state, seed=seed, training=training, rollout_from=rollout_from)
         return keras.tree.map_structure(lambda value: value[:, 0], outputs), state
 
     def reset(self, state: dict, where) -> dict:

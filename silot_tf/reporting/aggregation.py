@@ -61,9 +61,7 @@ class Curve:
         return list(dict.fromkeys(metric for row in self.values.values() for metric in row))
 
 
-def model_curves(
-    groups: Mapping[str, Sequence[Run]], labels: Mapping[str, str], model_name: str
-) -> list[Curve]:
+def model_curves(groups: Mapping[str, Sequence[Run]], labels: Mapping[str, str], model_name: str) -> list[Curve]:
     """One curve per group of runs that has results.
 
     Args:
@@ -75,9 +73,7 @@ def model_curves(
     for experiment, runs in groups.items():
         tables = [(run.results["model"], _conditions(run)) for run in runs if run.results.get("model")]
         if tables:
-            label = labels.get(experiment) or (
-                model_name if len(groups) == 1 or not experiment else experiment
-            )
+            label = labels.get(experiment) or (model_name if len(groups) == 1 or not experiment else experiment)
             curves.append(_curve(label, (label, experiment), False, tables))
     return curves
 
@@ -99,8 +95,7 @@ def as_json(curve: Curve) -> dict:
 
     def plain(row: Mapping[str, Spread]) -> dict:
         return {
-            metric: {"mean": _or_none(s.mean), "std": _or_none(s.std), "runs": s.count}
-            for metric, s in row.items()
+            metric: {"mean": _or_none(s.mean), "std": _or_none(s.std), "runs": s.count} for metric, s in row.items()
         }
 
     return {
@@ -130,18 +125,11 @@ def _curve(label: str, names: tuple, is_baseline: bool, tables: list[tuple[dict,
     for table, conditions in tables:
         # Without numbers (older results) conditions keep their order of appearance.
         numbers.update(
-            {
-                name: conditions.get(name, float(i))
-                for i, name in enumerate(table)
-                if _listed(name, conditions)
-            }
+            {name: conditions.get(name, float(i)) for i, name in enumerate(table) if _listed(name, conditions)}
         )
     numbers = dict(sorted(numbers.items(), key=lambda item: item[1]))
     values = {
-        name: {
-            metric: Spread.of(t.get(name, {}).get(metric) for t, _ in tables)
-            for metric in _metrics(tables, name)
-        }
+        name: {metric: Spread.of(t.get(name, {}).get(metric) for t, _ in tables) for metric in _metrics(tables, name)}
         for name in numbers
     }
     overall = {
@@ -164,9 +152,7 @@ def _overall(table: dict, conditions: dict, metric: str) -> float | None:
     extra = [row for name, row in table.items() if not _listed(name, conditions)]
     if len(extra) == 1 and extra[0].get(metric) is not None:
         return extra[0][metric]
-    values = [
-        row[metric] for row in table.values() if row.get(metric) is not None and np.isfinite(row[metric])
-    ]
+    values = [row[metric] for row in table.values() if row.get(metric) is not None and np.isfinite(row[metric])]
     if not values:
         return None
     return float(np.sum(values) if is_counted(metric) else np.mean(values))

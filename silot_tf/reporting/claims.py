@@ -102,14 +102,10 @@ class _Question:
             reason += f" to {measured[-1]:g}." if len(measured) > 1 else "."
         else:
             name = wanted.split("|")[0].replace("-", DASH)
-            reason = (
-                "No results of the model here." if wanted == "model" else f"No results here for “{name}”."
-            )
+            reason = "No results of the model here." if wanted == "model" else f"No results here for “{name}”."
         return Judgement(self.target, "; ".join(map(self.ends, others)) or DASH, "not measured", reason)
 
-    def answer(
-        self, ours: str, holds: bool, rule: str, curves: Sequence[Curve], partial: bool = False
-    ) -> Judgement:
+    def answer(self, ours: str, holds: bool, rule: str, curves: Sequence[Curve], partial: bool = False) -> Judgement:
         """Yes or no when the span was measured whole; else no verdict, if `partial` the outcome so far."""
         if self.covers(curves):
             return Judgement(self.target, ours, "yes" if holds else "no", f"Checked as: {rule}.")

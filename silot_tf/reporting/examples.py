@@ -74,19 +74,13 @@ def read_examples(path: Path) -> Examples:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {_key(name): stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): expected a whole .npz; delete it, evaluate again"
-        ) from error
+        raise UserError(f"{path} cannot be read ({error}): expected a whole .npz; delete it, evaluate again") from error
     if "video" not in arrays or arrays["video"].ndim != 5:
-        raise UserError(
-            f"{path} has no array video [N,T,H,W,C] but {sorted(arrays)}; delete it and evaluate again"
-        )
+        raise UserError(f"{path} has no array video [N,T,H,W,C] but {sorted(arrays)}; delete it and evaluate again")
     try:
         clips = [_clip(arrays, n) for n in range(len(arrays["video"]))]
     except (IndexError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} has arrays that do not fit together ({error}); delete it, evaluate again"
-        ) from error
+        raise UserError(f"{path} has arrays that do not fit together ({error}); delete it, evaluate again") from error
     return Examples(clips, int(arrays["global_step"]) if "global_step" in arrays else _digits(path.stem))
 
 
@@ -150,9 +144,7 @@ def _clip(arrays: dict[str, np.ndarray], n: int) -> Clip:
 def _objects(boxes, pres, track_id, is_new, mask: np.ndarray) -> Objects:
     """Objects of the frames in `mask`; ValueError where shapes disagree."""
     if boxes.shape[-1] != 4 or not boxes.shape[:2] == pres.shape == track_id.shape == is_new.shape:
-        raise ValueError(
-            f"boxes {boxes.shape}, pres {pres.shape}, track_id {track_id.shape}, is_new {is_new.shape}"
-        )
+        raise ValueError(f"boxes {boxes.shape}, pres {pres.shape}, track_id {track_id.shape}, is_new {is_new.shape}")
     if len(boxes) != len(mask):
         raise ValueError(f"boxes for {len(boxes)} frames, video of {len(mask)}")
     boxes, pres = boxes[mask].astype(np.float64), pres[mask].astype(np.float64)

@@ -82,9 +82,7 @@ class Marks:
     frames: tuple[tuple[float, str], ...] = ()
 
 
-def condition_plot(
-    lines: Sequence[Line], *, title: str, x_label: str, higher_is_better: bool | None = None
-) -> Plot:
+def condition_plot(lines: Sequence[Line], *, title: str, x_label: str, higher_is_better: bool | None = None) -> Plot:
     """Metric against condition: models solid with a band of one standard deviation, baselines dashed.
 
     Returns:
@@ -96,9 +94,7 @@ def condition_plot(
             colours = theme.baselines if line.is_baseline else theme.models
             colour = colours[line.style % len(colours)]
             if _has_band(line):
-                axes.fill_between(
-                    line.x, line.mean - line.std, line.mean + line.std, color=colour, alpha=0.2, lw=0
-                )
+                axes.fill_between(line.x, line.mean - line.std, line.mean + line.std, color=colour, alpha=0.2, lw=0)
             axes.plot(
                 line.x, line.mean, color=colour, label=line.label, zorder=3,
                 linestyle=DASHES[line.style % len(DASHES)] if line.is_baseline else "-",
@@ -138,9 +134,7 @@ def training_plot(
             for x, y in line.threads:
                 axes.plot(x, y, color=colour, lw=0.7, alpha=0.28, zorder=2)
             if _has_band(line):
-                axes.fill_between(
-                    line.x, line.mean - line.std, line.mean + line.std, color=colour, alpha=0.18, lw=0
-                )
+                axes.fill_between(line.x, line.mean - line.std, line.mean + line.std, color=colour, alpha=0.18, lw=0)
             axes.plot(
                 line.x, line.mean, color=colour, lw=1.8, zorder=3, label=line.label if several else None,
                 linestyle=DASHES[0] if line.dashed else "-", marker="o" if len(line.x) < 15 else None, ms=3.2,
@@ -186,9 +180,7 @@ def _draw_marks(axes, theme: Theme, marks: Marks) -> None:
     for update, text in marks.stages:
         axes.axvline(update, color=theme.faint, lw=1, ls=(0, (1, 2)), zorder=1)
         if text and update - last > 0.08 * (ends[1] - ends[0]):
-            axes.annotate(
-                text, (update, 0), (3, 4), xycoords=("data", "axes fraction"), zorder=1.5, bbox=box, **style
-            )
+            axes.annotate(text, (update, 0), (3, 4), xycoords=("data", "axes fraction"), zorder=1.5, bbox=box, **style)
             last = update
     axes.set_xlim(ends)
 

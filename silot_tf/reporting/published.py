@@ -71,9 +71,7 @@ def read_targets(names: Sequence[str], experiments: Sequence[str] | None = None)
         path = Path(name) if name.endswith(".csv") else TARGETS / f"{name}.csv"
         if not path.is_file():
             known = ", ".join(_known_names())
-            raise UserError(
-                f"reporting.Report.targets names {name!r}, expected one of {known}, or the path of a CSV"
-            )
+            raise UserError(f"reporting.Report.targets names {name!r}, expected one of {known}, or the path of a CSV")
         with open(path, newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             _check_header(path, set(reader.fieldnames or ()))
@@ -99,14 +97,10 @@ def parse_check(target: Target, where: str = "") -> tuple[str, dict[str, str]]:
     given = dict(word.partition("=")[::2] for word in words)
     options = CHECK_OPTIONS.get(kind, {})
     if kind not in CHECK_OPTIONS or not given.keys() <= options.keys():
-        raise UserError(
-            f"{where} has the check {target.check!r}, expected one of {sorted(CHECK_OPTIONS)}, its options"
-        )
+        raise UserError(f"{where} has the check {target.check!r}, expected one of {sorted(CHECK_OPTIONS)}, its options")
     options = {**options, **given}
     if absent := [name for name, value in options.items() if not value]:
-        raise UserError(
-            f"{where} has the check {target.check!r} without {absent[0]}=..., expected a value for it"
-        )
+        raise UserError(f"{where} has the check {target.check!r} without {absent[0]}=..., expected a value for it")
     for name in options.keys() & {"margin", "to"}:
         if not is_number(options[name]):
             raise UserError(f"{where} has the check {target.check!r}, expected a number for {name}")
@@ -121,14 +115,10 @@ def is_number(text: str) -> bool:
 def _known_names() -> list[str]:
     """Names of the targets files of this package; tables with other columns may lie beside them."""
     first_columns = ",".join(REQUIRED)
-    return sorted(
-        p.stem for p in TARGETS.glob("*.csv") if p.read_text(encoding="utf-8").startswith(first_columns)
-    )
+    return sorted(p.stem for p in TARGETS.glob("*.csv") if p.read_text(encoding="utf-8").startswith(first_columns))
 
 
 def _check_header(path: Path, header: set[str]) -> None:
     allowed = {field.name for field in dataclasses.fields(Target)}
     if not set(REQUIRED) <= header <= allowed:
-        raise UserError(
-            f"{path} has the columns {sorted(header)}, expected {list(REQUIRED)}, no unknown ones"
-        )
+        raise UserError(f"{path} has the columns {sorted(header)}, expected {list(REQUIRED)}, no unknown ones")

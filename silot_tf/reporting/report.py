@@ -92,9 +92,7 @@ class Report:
                 f"found {clip_size}, {frames_per_second}, {max_clips}, {max_training_clips}; bind others"
             )
         if citation_url and not citation_url.startswith(("https://", "http://")):
-            raise UserError(
-                f"reporting.Report.citation_url is {citation_url!r}, expected an https:// address"
-            )
+            raise UserError(f"reporting.Report.citation_url is {citation_url!r}, expected an https:// address")
         self.title = title
         self.model_name = model_name
         self.summary = summary
@@ -110,9 +108,7 @@ class Report:
         self.headline = tuple(headline)
         self.max_clips = max_clips
         self.max_training_clips = max_training_clips
-        self.clip_style = ClipStyle(
-            clip_size, presence_threshold, show_truth, frames_per_second, rollout_from
-        )
+        self.clip_style = ClipStyle(clip_size, presence_threshold, show_truth, frames_per_second, rollout_from)
 
     def write(self, run_dirs: Sequence[Path | str] | Path | str, out_dir: Path | str | None = None) -> Path:
         """Path of the page.

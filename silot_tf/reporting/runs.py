@@ -90,9 +90,7 @@ def read_run(folder: Path) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir() or not any((folder / name).is_file() for name in RUN_FILES):
-        raise UserError(
-            f"{folder} is not a run folder: expected run.json or config.gin in it; name one with --run_dir"
-        )
+        raise UserError(f"{folder} is not a run folder: expected run.json or config.gin in it; name one with --run_dir")
     results = _read_json(folder / "results" / "metrics.json")
     _check_results(folder / "results" / "metrics.json", results)
     return Run(
@@ -195,15 +193,11 @@ def _read_json(path: Path) -> dict:
             f"{path} cannot be read ({error}): expected whole JSON; delete it and evaluate again"
         ) from error
     if not isinstance(content, dict):
-        raise UserError(
-            f"{path} holds {type(content).__name__}, expected a JSON object; delete it, evaluate again"
-        )
+        raise UserError(f"{path} holds {type(content).__name__}, expected a JSON object; delete it, evaluate again")
     return content
 
 
 def _check_results(path: Path, results: dict) -> None:
     tables = [results.get("model", {}), *dict(results.get("baselines") or {}).values()]
     if not all(isinstance(t, dict) and all(isinstance(row, dict) for row in t.values()) for t in tables):
-        raise UserError(
-            f"{path} is not laid out as condition -> metric -> value; delete it and evaluate again"
-        )
+        raise UserError(f"{path} is not laid out as condition -> metric -> value; delete it and evaluate again")

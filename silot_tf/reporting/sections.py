@@ -71,9 +71,7 @@ def condition_section(
                 plots.append(gallery.plot(prefix + metric, plot, _alt(heading, lines, condition_label)))
     if lines := threshold_lines(curves):
         plot = condition_plot(lines, title="AP by overlap", x_label="IoU threshold", higher_is_better=True)
-        plots.append(
-            gallery.plot("ap_by_overlap", plot, _alt("AP over all conditions", lines, "IoU threshold"))
-        )
+        plots.append(gallery.plot("ap_by_overlap", plot, _alt("AP over all conditions", lines, "IoU threshold")))
     return plots
 
 
@@ -119,9 +117,7 @@ class ClipStyle:
     rollout_from: int | None
 
 
-def clip_section(
-    gallery: Gallery, groups: Mapping[str, Sequence[Run]], count: int, style: ClipStyle
-) -> list[dict]:
+def clip_section(gallery: Gallery, groups: Mapping[str, Sequence[Run]], count: int, style: ClipStyle) -> list[dict]:
     """Clips of the first evaluated run of each group, at most `count` each: GIF and film strip per mode."""
     cards = []
     for place, (label, runs) in enumerate(groups.items()):
@@ -139,9 +135,7 @@ def clip_section(
             modes = [_mode_entry(gallery, clip, mode, stem, title, style) for mode in clip.views]
             cards.append({"title": title, "run": run.name, "modes": modes, "is_featured": False})
     if cards:  # the busiest clip says most on paper
-        max(cards, key=lambda card: max((mode["tracks"] for mode in card["modes"]), default=0))[
-            "is_featured"
-        ] = True
+        max(cards, key=lambda card: max((mode["tracks"] for mode in card["modes"]), default=0))["is_featured"] = True
     return cards
 
 
@@ -178,9 +172,7 @@ def _mode_entry(gallery: Gallery, clip: Clip, mode: str, stem: str, title: str, 
     strip = videos.film_strip(clip, mode, size=style.size // 2, **options)
     name = f"{stem}_{'rollout' if mode else 'posterior'}"
     switch = options["rollout_from"] if mode else None
-    words = MODE_TITLES[mode].lower() + (
-        f", frames {switch} and later not seen" if switch is not None else ""
-    )
+    words = MODE_TITLES[mode].lower() + (f", frames {switch} and later not seen" if switch is not None else "")
     found, tracks = "", 0
     if clip.views[mode].objects is not None:
         objects = clip.views[mode].objects
@@ -192,12 +184,8 @@ def _mode_entry(gallery: Gallery, clip: Clip, mode: str, stem: str, title: str, 
         "title": MODE_TITLES[mode],
         "words": words,
         "switch": switch,
-        "gif": gallery.picture(
-            f"{name}.gif", videos.to_gif(frames, style.frames_per_second), alt, *frames[0].size
-        ),
-        "strip": gallery.picture(
-            f"{name}_strip.png", videos.to_png(strip), f"Film strip of {alt}", *strip.size
-        ),
+        "gif": gallery.picture(f"{name}.gif", videos.to_gif(frames, style.frames_per_second), alt, *frames[0].size),
+        "strip": gallery.picture(f"{name}_strip.png", videos.to_png(strip), f"Film strip of {alt}", *strip.size),
         "tracks": tracks,
         "has_boxes": clip.views[mode].objects is not None,
     }

@@ -28,9 +28,7 @@ def opening(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], model_name
     if not updates:
         return f"This page reports {subject}. No training log was found: how long training took is unknown."
     span = (
-        number(updates[0], 0)
-        if len(set(updates)) == 1
-        else f"{number(min(updates), 0)} to {number(max(updates), 0)}"
+        number(updates[0], 0) if len(set(updates)) == 1 else f"{number(min(updates), 0)} to {number(max(updates), 0)}"
     )
     text = f"This page reports {subject}, trained for {span} updates{' each' if len(runs) > 1 else ''}"
     stages = max((len(np.unique(run.log["stage"])) for run in runs if "stage" in run.log), default=1)
@@ -38,9 +36,7 @@ def opening(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]], model_name
         text += f" in {stages} stages"
     hours = [sum(run.hours.values()) for run in runs if run.hours]
     if hours:
-        took = (
-            duration(hours[0]) if len(hours) == 1 else f"{duration(float(np.mean(hours)))} per run on average"
-        )
+        took = duration(hours[0]) if len(hours) == 1 else f"{duration(float(np.mean(hours)))} per run on average"
         text += f", in {took}" + (f" on {machine}" if (machine := devices(runs[0])) else "")
     return text + "."
 
@@ -87,13 +83,9 @@ def tiles(curves: Sequence[Curve], metrics: Sequence[str], goals: Mapping[str, f
             "whose": models[0].label if len(models) > 1 else "",
             "mode": "prior roll-out" if metric.startswith("rollout_") else "",
             "value": number(spread.mean, 2) if spread and spread.count else DASH,
-            "spread": f"± {number(spread.std, 2 if spread.std >= 0.01 else 3)}"
-            if spread and spread.count > 1
-            else "",
+            "spread": f"± {number(spread.std, 2 if spread.std >= 0.01 else 3)}" if spread and spread.count > 1 else "",
             "others": [
-                (c.label, number(c.overall[metric].mean, 2))
-                for c in [*models[1:], *baselines]
-                if metric in c.overall
+                (c.label, number(c.overall[metric].mean, 2)) for c in [*models[1:], *baselines] if metric in c.overall
             ],
             "goal": "",
             "reached": None,
@@ -112,9 +104,7 @@ def notices(runs: Sequence[Run], clips_found: bool, examples_expected: bool = Tr
     notes = []
     for run in runs:
         if not run.info:
-            notes.append(
-                f"{run.name}: run.json is missing, so command, seed, versions and hours are unknown."
-            )
+            notes.append(f"{run.name}: run.json is missing, so command, seed, versions and hours are unknown.")
         if not run.config:
             notes.append(f"{run.name}: config.gin is missing.")
         if not run.log:
@@ -138,9 +128,7 @@ def notices(runs: Sequence[Run], clips_found: bool, examples_expected: bool = Tr
         by_experiment.setdefault(str(run.info.get("experiment") or ""), []).append(run)
     for members in by_experiment.values():
         if different := configuration_differences(members):
-            shown = "; ".join(different[:4]) + (
-                f"; and {len(different) - 4} more" if len(different) > 4 else ""
-            )
+            shown = "; ".join(different[:4]) + (f"; and {len(different) - 4} more" if len(different) > 4 else "")
             notes.append(f"Runs taken together as seeds have different configurations: {shown}.")
     return notes
 
@@ -209,9 +197,7 @@ def _time(run: Run) -> str:
     total = sum(run.hours.values())
     if len(run.hours) == 1:
         return duration(total)
-    return (
-        f"{duration(total)} ({', '.join(f'{name} {duration(value)}' for name, value in run.hours.items())})"
-    )
+    return f"{duration(total)} ({', '.join(f'{name} {duration(value)}' for name, value in run.hours.items())})"
 
 
 def _dictionary(value) -> dict:

@@ -135,9 +135,7 @@ def pooled_table(curves: Sequence[Curve]) -> dict | None:
     if not keys:
         return None
     names = [("prior roll-out, " if "rollout_" in key else "") + describe(key).label for key in keys]
-    rows = [
-        (c.label, [with_spread(c.overall.get(key), describe(key).digits) for key in keys]) for c in curves
-    ]
+    rows = [(c.label, [with_spread(c.overall.get(key), describe(key).digits) for key in keys]) for c in curves]
     return {"columns": names, "rows": rows}
 
 
@@ -145,9 +143,7 @@ def protocol_rows(protocol: dict[str, str]) -> tuple[list[tuple[str, str]], list
     """(metric, how it is measured) for the metrics of the tables in posterior mode, then for all others."""
     main = [key for key in COLUMNS if key in protocol]
     other = [key for key in protocol if key not in main]
-    return [(_full_label(k), str(protocol[k])) for k in main], [
-        (_full_label(k), str(protocol[k])) for k in other
-    ]
+    return [(_full_label(k), str(protocol[k])) for k in main], [(_full_label(k), str(protocol[k])) for k in other]
 
 
 def _full_label(metric: str) -> str:

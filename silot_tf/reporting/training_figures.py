@@ -101,9 +101,7 @@ def _plots_of(columns: Sequence[str], groups: Mapping[str, Sequence[Run]]) -> li
         else:
             logs_by_group = {label: [run.log for run in runs] for label, runs in groups.items()}
             title = column_title(column)
-            plots[title if title not in plots else f"{title} ({column})"] = lines_over_updates(
-                logs_by_group, column
-            )
+            plots[title if title not in plots else f"{title} ({column})"] = lines_over_updates(logs_by_group, column)
     return list(plots.items())
 
 
@@ -119,9 +117,7 @@ def validation_panels(groups: Mapping[str, Sequence[Run]]) -> list[Panel]:
         for name, word in ((metric, ""), (f"rollout_{metric}", "prior roll-out")):
             if name in present:
                 for line in lines_over_updates(logs, name, smooth=False):
-                    label = ", ".join(
-                        t for t in (line.label if len(logs) > 1 else "", word or "posterior") if t
-                    )
+                    label = ", ".join(t for t in (line.label if len(logs) > 1 else "", word or "posterior") if t)
                     lines.append(dataclasses.replace(line, label=label, dashed=bool(word)))
         if lines:
             title = f"Validation: {describe(metric).label}".replace("Validation: Validation", "Validation")
@@ -155,9 +151,7 @@ def timeline(runs: Sequence[Run]) -> Marks:
         for name in FRAMES:
             if name in run.log and not frames:
                 changes = _changes(run.log, name)
-                texts = [
-                    f"{value:g} frames" if n == 0 else f"{value:g}" for n, (_, value) in enumerate(changes)
-                ]
+                texts = [f"{value:g} frames" if n == 0 else f"{value:g}" for n, (_, value) in enumerate(changes)]
                 if len(changes) > 1:
                     frames = tuple((update, text) for (update, _), text in zip(changes, texts, strict=True))
     return Marks(tuple(stages), frames)

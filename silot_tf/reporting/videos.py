@@ -146,9 +146,7 @@ def film_strip(
         for row, panel in enumerate(_panels(clip, view, t, factor, imagined, threshold, show_truth, True, 2)):
             strip.paste(panel, (left, BAR + row * (high + MARGIN)))
         text = f"t = {t}" + ("  not seen" if imagined and wide >= 90 else "")
-        painter.text(
-            (left + 2, BAR / 2), text, fill=IMAGINED if imagined else SEEN, font=_font(15), anchor="lm"
-        )
+        painter.text((left + 2, BAR / 2), text, fill=IMAGINED if imagined else SEEN, font=_font(15), anchor="lm")
         if imagined and (column == 0 or times[column - 1] < switch):
             painter.rectangle((left - MARGIN, 0, left - 1, strip.height), fill=IMAGINED)
     return strip
@@ -177,9 +175,7 @@ def to_png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _panels(
-    clip: Clip, view, t: int, factor: int, imagined: bool, threshold, show_truth, tags, width
-) -> list:
+def _panels(clip: Clip, view, t: int, factor: int, imagined: bool, threshold, show_truth, tags, width) -> list:
     shown = clip.video[t]
     if imagined:
         shown = (shown * 0.45).astype(np.uint8)

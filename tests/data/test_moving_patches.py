@@ -170,9 +170,7 @@ def test_pictures_and_annotations_equal_a_pixel_by_pixel_rendering():
     arrays = moving_patches.render_scenes(scenes, frame, 3)
     assert arrays["video"].dtype == np.uint8
     for c in range(4):
-        paths = moving_patches.bounce(
-            scenes.position[c], scenes.velocity[c], np.array(frame) - scenes.size[c], 3
-        )
+        paths = moving_patches.bounce(scenes.position[c], scenes.velocity[c], np.array(frame) - scenes.size[c], 3)
         for t in range(3):
             image = np.zeros((*frame, 3), int)
             for n in range(scenes.count[c]):
@@ -198,9 +196,7 @@ def test_extent_of_content():
     masks = np.zeros((3, 6, 7), np.uint8)
     masks[0, 2:4, 1:6] = 9
     masks[1, 5, 0] = 1
-    np.testing.assert_array_equal(
-        moving_patches.content_extent(masks), [[2, 4, 1, 6], [5, 6, 0, 1], [0, 0, 0, 0]]
-    )
+    np.testing.assert_array_equal(moving_patches.content_extent(masks), [[2, 4, 1, 6], [5, 6, 0, 1], [0, 0, 0, 0]])
 
 
 def test_patch_without_content_has_no_valid_annotation():

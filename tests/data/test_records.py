@@ -145,9 +145,7 @@ def test_full_disk_is_a_user_error_and_leaves_nothing(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        with pytest.raises(
-            UserError, match=r"cannot write generated clips to .*cache_dir.*SILOT_TF_CACHE_DIR"
-        ):
+        with pytest.raises(UserError, match=r"cannot write generated clips to .*cache_dir.*SILOT_TF_CACHE_DIR"):
             make(tmp_path / "full", generate=large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -17,9 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def as_arrays(batches, count=None):
-    return [
-        {key: value.numpy() for key, value in batch.items()} for batch in itertools.islice(batches, count)
-    ]
+    return [{key: value.numpy() for key, value in batch.items()} for batch in itertools.islice(batches, count)]
 
 
 def assert_equal_batches(first, second):
@@ -146,8 +144,7 @@ def test_epoch_uses_every_clip_at_most_once_and_epochs_differ_in_order(make_data
     batches = as_arrays(dataset.training_batches(4, seed=3), 10)  # 23 clips: 5 batches per epoch
     epochs = [clip_bytes(batches[:5]), clip_bytes(batches[5:])]
     generated = {
-        clip.tobytes()
-        for clip in np.repeat(dataset.generate("train", (1, 3), 0, 23)["video"] / np.float32(255), 3, -1)
+        clip.tobytes() for clip in np.repeat(dataset.generate("train", (1, 3), 0, 23)["video"] / np.float32(255), 3, -1)
     }
     for epoch in epochs:
         assert len(set(epoch)) == 20 and set(epoch) <= generated
@@ -169,9 +166,7 @@ def test_stream_started_late_equals_the_rest_of_an_uninterrupted_one(make_datase
     monkeypatch.setattr(records, "CLIPS_PER_SHARD", 5)
     dataset = make_dataset()
     whole = as_arrays(dataset.training_batches(4, seed=3), 16)
-    assert_equal_batches(
-        as_arrays(dataset.training_batches(4, seed=3, start_batch=start), 16 - start), whole[start:]
-    )
+    assert_equal_batches(as_arrays(dataset.training_batches(4, seed=3, start_batch=start), 16 - start), whole[start:])
 
 
 def test_prepared_clips_need_no_digits(make_dataset, tmp_path, monkeypatch, write_mnist):

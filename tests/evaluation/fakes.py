@@ -20,9 +20,7 @@ class DriftingBoxes(VideoModel):
         offset = tf.zeros([batch_size, 2]) if crop_offset is None else tf.cast(crop_offset, tf.float32)
         return {
             "frame": tf.zeros([batch_size], tf.int32),
-            "centre": 0.3
-            + 0.01 * offset[:, None, :]
-            + 0.1 * tf.range(SLOTS, dtype=tf.float32)[None, :, None],
+            "centre": 0.3 + 0.01 * offset[:, None, :] + 0.1 * tf.range(SLOTS, dtype=tf.float32)[None, :, None],
             "track_id": tf.zeros([batch_size, SLOTS], tf.int32),
         }
 
@@ -39,9 +37,7 @@ class DriftingBoxes(VideoModel):
     def one_frame(self, frame, state, seed, rollout_from):
         number = state["frame"]
         looks = (
-            tf.ones([1, 1, 1])
-            if rollout_from is None
-            else tf.cast(number < rollout_from, tf.float32)[:, None, None]
+            tf.ones([1, 1, 1]) if rollout_from is None else tf.cast(number < rollout_from, tf.float32)[:, None, None]
         )
         brightness = looks * tf.reduce_mean(frame, axis=[1, 2, 3])[:, None, None]
         # more rows than any test needs, so that a row does not depend on the size of the batch

@@ -59,9 +59,9 @@ def moving_batch(rng, clips=2, frames=4, objects=3, side=SIDE) -> dict[str, np.n
     """A contract batch of white squares of 10 pixels on whole pixels, moving by one pixel per frame."""
     starts = rng.integers(0, side - 10 - frames, (clips, 1, objects, 2))
     corners = starts + np.arange(frames)[None, :, None, None]
-    edges = np.stack(
-        [corners[..., 0], corners[..., 0] + 10, corners[..., 1], corners[..., 1] + 10], axis=-1
-    ).astype(np.float64)
+    edges = np.stack([corners[..., 0], corners[..., 0] + 10, corners[..., 1], corners[..., 1] + 10], axis=-1).astype(
+        np.float64
+    )
     video = np.zeros((clips, frames, side, side, 3), np.float32)
     for b, t, n in np.ndindex(clips, frames, objects):
         top, bottom, left, right = edges[b, t, n].astype(int)

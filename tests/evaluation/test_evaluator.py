@@ -125,9 +125,7 @@ def test_crop_offset_reaches_the_initial_state():
     (batch,) = batches([2])
     evaluator, model = Evaluator(rollout_from=None), DriftingBoxes()
     plain = evaluator.example_clips(model, batch, seed=0)
-    moved = evaluator.example_clips(
-        model, {**batch, "crop_offset": np.array([[10, 0], [0, 0]], np.int32)}, seed=0
-    )
+    moved = evaluator.example_clips(model, {**batch, "crop_offset": np.array([[10, 0], [0, 0]], np.int32)}, seed=0)
     np.testing.assert_allclose(moved["boxes"][0, ..., 0], plain["boxes"][0, ..., 0] + 0.1, atol=1e-6)
     np.testing.assert_allclose(moved["boxes"][1], plain["boxes"][1], atol=1e-6)
 
@@ -141,9 +139,7 @@ def test_reads_tensor_datasets_and_stops_after_max_batches():
 
 
 def test_example_clips_hold_truth_and_both_modes():
-    arrays = Evaluator(chunk_frames=4).example_clips(
-        DriftingBoxes(), batches([3], frames=6)[0], seed=0, clips=2
-    )
+    arrays = Evaluator(chunk_frames=4).example_clips(DriftingBoxes(), batches([3], frames=6)[0], seed=0, clips=2)
     assert arrays["video"].shape == (2, 6, 48, 48, 3)
     assert arrays["truth_boxes"].shape == (2, 6, SLOTS, 4)
     for prefix in ("", "rollout_"):

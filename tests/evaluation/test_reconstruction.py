@@ -40,13 +40,9 @@ def test_perfect_binary_frames_cost_almost_nothing_and_opposite_ones_a_guarded_p
 
 def test_rounding_above_one_is_no_nan_but_a_nan_is_not_hidden():
     video = np.ones((1, 1, 2, 2, 3))
-    above = reconstruction.metrics(
-        {"reconstruction": np.full(video.shape, 1.0000001, np.float32)}, batch_of(video)
-    )
+    above = reconstruction.metrics({"reconstruction": np.full(video.shape, 1.0000001, np.float32)}, batch_of(video))
     assert math.isfinite(above["reconstruction"])
-    broken = reconstruction.metrics(
-        {"reconstruction": np.full(video.shape, np.nan, np.float32)}, batch_of(video)
-    )
+    broken = reconstruction.metrics({"reconstruction": np.full(video.shape, np.nan, np.float32)}, batch_of(video))
     assert math.isnan(broken["reconstruction"]) and math.isnan(broken["mse"])
 
 

@@ -88,9 +88,7 @@ def test_crowded_settings_are_given_up_after_the_batch_that_shows_it():
     # below the limit crumbs have the better precision: one of twenty boxes is right
     assert TunedBaseline(scripted, max_objects=61).tune(batches)["ap"] == "crumbs"
     # when nothing else is left, crowded settings compete among themselves
-    assert (
-        TunedBaseline(Scripted(batches, settings=("crumbs",)), max_objects=40).tune(batches)["ap"] == "crumbs"
-    )
+    assert TunedBaseline(Scripted(batches, settings=("crumbs",)), max_objects=40).tune(batches)["ap"] == "crumbs"
 
 
 def test_settings_with_equal_outputs_are_computed_once():

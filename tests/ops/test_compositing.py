@@ -79,7 +79,7 @@ def test_fast_form_equals_gather_form_in_values_and_gradients(with_background):
             frame = compositing.composite(*arguments, (12, 10), background, by_gather=by_gather)
             loss = tf.reduce_sum(frame * weights)
         results.append([frame, *tape.gradient(loss, arguments)])
-        assert 0 <= float(tf.reduce_min(frame)) and float(tf.reduce_max(frame)) <= 1
+        assert float(tf.reduce_min(frame)) >= 0 and float(tf.reduce_max(frame)) <= 1
     for fast, plain in zip(*results, strict=True):
         np.testing.assert_allclose(fast, plain, atol=2e-4, rtol=1e-3)
 

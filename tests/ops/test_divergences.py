@@ -33,7 +33,8 @@ def test_first_slot_has_the_mean_count_over_the_number_of_slots():
 
 
 @pytest.mark.parametrize(
-    ("log_odds", "ones", "expected"), [(-4.382, 3, -21.70485), (-4.382, 10, -61.93902), (0.0125, 6, -18.53792)]
+    ("log_odds", "ones", "expected"),
+    [(-4.382, 3, -21.70485), (-4.382, 10, -61.93902), (0.0125, 6, -18.53792)],
 )
 def test_chain_rule_gives_the_probability_of_a_configuration(log_odds, ones, expected):
     """Properties 26 and 29: the closed form, whatever the order of the slots."""

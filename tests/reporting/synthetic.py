@@ -80,9 +80,7 @@ def results(rng, conditions, quality: float) -> dict:
             "count_error": 0.03 * count + abs(noise),
             "idf1": 0.93 - fall,
         }
-        row |= {
-            f"ap_{t}": float(np.clip(1.02 - fall - (t / 100) ** 4 * 0.9, 0, 1)) for t in range(10, 100, 10)
-        }
+        row |= {f"ap_{t}": float(np.clip(1.02 - fall - (t / 100) ** 4 * 0.9, 0, 1)) for t in range(10, 100, 10)}
         row |= {"misses": truth * (0.04 + fall / 2), "false_positives": truth * 0.02, "switches": 2.0 * count}
         row |= {"ground_truth": truth, "clips": 128, "reconstruction": 61.0 * count, "mse": 0.0031 * count}
         row |= {"pooled_ap": row["ap"] + 0.004, "pooled_mota": row["mota"] + 0.001}
@@ -147,9 +145,7 @@ def _paint(boxes, colours, size: int, shown) -> np.ndarray:
     grid = (np.arange(size) + 0.5) / size
     y, x, high, wide = (boxes[..., i, None, None] for i in range(4))
     rings = np.hypot((grid[:, None] - y) / high, (grid[None, :] - x) / wide)
-    shapes = (
-        np.exp(-(((rings - 0.33) / 0.1) ** 2)) * shown[..., None, None]
-    )  # [clips, frames, objects, size, size]
+    shapes = np.exp(-(((rings - 0.33) / 0.1) ** 2)) * shown[..., None, None]  # [clips, frames, objects, size, size]
     return np.clip((shapes[..., None] * colours[:, None, :, None, None]).max(2), 0, 1)
 
 

@@ -48,12 +48,8 @@ def test_checks_decide_by_their_rule(check, expected):
 
 
 def test_low_values_win_where_low_is_good():
-    few, many = (
-        curve(n, v, metric="count_error") for n, v in (("few", [0.1, 0.2, 0.3]), ("many", [0.5, 0.6, 0.7]))
-    )
-    assert (
-        verdict("better curve=few other=many margin=0.3", [few, many], metric="count_error").verdict == "yes"
-    )
+    few, many = (curve(n, v, metric="count_error") for n, v in (("few", [0.1, 0.2, 0.3]), ("many", [0.5, 0.6, 0.7])))
+    assert verdict("better curve=few other=many margin=0.3", [few, many], metric="count_error").verdict == "yes"
     assert verdict("better curve=many other=few margin=0", [few, many], metric="count_error").verdict == "no"
 
 
@@ -99,9 +95,7 @@ def test_training_conditions_are_told_apart_by_whole_numbers():
 
 def test_a_baseline_answers_for_a_rollout_with_its_ordinary_values():
     model = curve("Model", [0.9, 0.8, 0.7], metric="rollout_ap")
-    answer = verdict(
-        "better curve=model other=connected_components margin=0", [model, BASELINE], metric="rollout_ap"
-    )
+    answer = verdict("better curve=model other=connected_components margin=0", [model, BASELINE], metric="rollout_ap")
     assert answer.verdict == "yes"
 
 

@@ -40,9 +40,7 @@ def test_spread_is_a_band_only_for_several_runs():
 
 
 def test_both_themes_are_drawn_on_their_own_background():
-    plot = training_plot(
-        [line()], title="t", marks=Marks(((2.0, "stage 1"),), ((1.0, "2 frames"), (2.5, "4")))
-    )
+    plot = training_plot([line()], title="t", marks=Marks(((2.0, "stage 1"),), ((1.0, "2 frames"), (2.5, "4"))))
     assert set(plot) == {"light", "dark"}
     for name, png in plot.items():
         image = Image.open(io.BytesIO(png))

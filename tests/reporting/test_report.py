@@ -58,9 +58,7 @@ def test_page_needs_no_other_file_and_no_network(page):
     source = page.read_text()
     assert "url(" not in source
     assert "@import" not in source
-    policy = next(
-        a["content"] for t, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(a["content"] for t, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
 
 
@@ -225,10 +223,7 @@ def test_runs_with_other_settings_are_not_silently_taken_for_seeds(tmp_path):
     text = Page(Report(max_clips=0).write(runs)).text
     assert "different configurations" in text
     assert "run-1: Trainer.batch_size = 8" in text
-    assert (
-        "Trainer.seed"
-        not in text.split("Published")[0].split("different configurations")[1].split(".ga")[0][:120]
-    )
+    assert "Trainer.seed" not in text.split("Published")[0].split("different configurations")[1].split(".ga")[0][:120]
 
 
 @pytest.mark.parametrize(
@@ -262,9 +257,7 @@ def test_bad_arguments_are_errors_in_one_line(tmp_path):
         with pytest.raises(UserError) as error:
             make()
         # gin adds lines of its own where the error leaves a configurable
-        assert (
-            str(error.value).split("\n")[0].endswith(("bind others", "address", "--run_dir", "CSV", "['E3']"))
-        )
+        assert str(error.value).split("\n")[0].endswith(("bind others", "address", "--run_dir", "CSV", "['E3']"))
 
 
 def test_base_config_binds_the_report(three_runs, tmp_path):

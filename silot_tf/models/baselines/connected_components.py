@@ -81,9 +81,7 @@ class ConnectedComponents:
         if cosine_thresholds is None:
             cosine_thresholds = published_cosine_thresholds()
         if not foreground_thresholds or (colours is not None and not cosine_thresholds):
-            raise UserError(
-                "ConnectedComponents has an empty list of thresholds; expected at least one of each kind"
-            )
+            raise UserError("ConnectedComponents has an empty list of thresholds; expected at least one of each kind")
         self.name = name
         self._colours = None if colours is None else np.asarray(colours, np.float32)
         self._radius = matching_radius
@@ -104,9 +102,7 @@ class Scan:
         self._contrast = np.abs(video - background).sum(axis=-1)
         self._cosines = None
         if colours is not None:
-            lengths = np.linalg.norm(video, axis=-1) * np.linalg.norm(colours, axis=-1).reshape(
-                -1, 1, 1, 1, 1
-            )
+            lengths = np.linalg.norm(video, axis=-1) * np.linalg.norm(colours, axis=-1).reshape(-1, 1, 1, 1, 1)
             products = np.moveaxis(video @ colours.T, -1, 0)
             self._cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
 
@@ -173,9 +169,7 @@ def components(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # All masks one below the other with an empty row between them: one call instead of one per image.
     tall = np.zeros((kinds, images, rows + 1, columns), np.uint8)
     tall[:, :, :rows] = masks
-    _, _, stats, _ = cv2.connectedComponentsWithStats(
-        tall.reshape(-1, columns), connectivity=4, ltype=cv2.CV_32S
-    )
+    _, _, stats, _ = cv2.connectedComponentsWithStats(tall.reshape(-1, columns), connectivity=4, ltype=cv2.CV_32S)
     stats = stats[1:]  # the first row is the background
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     width, height = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]

@@ -31,7 +31,11 @@ class Discovery(keras.layers.Layer):
     ):
         """Args: `crop(frame, box)` reads glimpses; `cell_in_anchors`: (height, width) of a cell in anchor units."""
         super().__init__(name=name)
-        self.crop, self.cell_in_anchors, self.what_size = crop, np.asarray(cell_in_anchors, np.float32), what_size
+        self.crop, self.cell_in_anchors, self.what_size = (
+            crop,
+            np.asarray(cell_in_anchors, np.float32),
+            what_size,
+        )
         self.encoder = MLP(encoder_hidden, feature_size, name="encoder")
         base, local = feature_size + 2, 4
         # Each head is one hidden layer as wide as its input (D2).
@@ -91,7 +95,10 @@ class Discovery(keras.layers.Layer):
         # Depth; the glimpse reaches this and the next head only through the passed channels (D4).
         depth_parameters = self.depth_head(tf.concat([base, passed, local, what], -1))
         depth_mean, depth_std_logit, passed = tf.split(depth_parameters, [1, 1, PASSTHROUGH], axis=-1)
-        depth_mean, depth_std = hold_back(depth_mean, wheels), hold_back(std_from_logit(depth_std_logit), wheels)
+        depth_mean, depth_std = (
+            hold_back(depth_mean, wheels),
+            hold_back(std_from_logit(depth_std_logit), wheels),
+        )
         depth_logit = distributions.sample_normal(depth_mean, depth_std, None if quiet else noise["depth"])
         depth = squash(depth_logit)
 

@@ -10,10 +10,10 @@ Source: SILOT (AAAI 2020), section 3; specification 2.14.
 import functools
 
 import gin
-import keras
 import numpy as np
 import tensorflow as tf
 
+from silot_tf.errors import UserError
 from silot_tf.layers.convolution import ConvolutionStack, GridEncoder
 from silot_tf.layers.mlp import MLP
 from silot_tf.layers.recurrent import unroll as unroll_over_time
@@ -95,6 +95,11 @@ class SILOT(VideoModel):
           plain: use the plain form of every optimised kernel (gathers, pairwise attention, count recursion).
         """
         super().__init__(name=name or "silot")
+        if num_slots < 1 or min(anchor) <= 0 or min(glimpse_shape) < 2:
+            raise UserError(
+                f"SILOT has num_slots {num_slots}, anchor {tuple(anchor)} and glimpse_shape {tuple(glimpse_shape)}; "
+                "expected at least 1 slot, a positive anchor in pixels and glimpses of at least 2x2 samples"
+            )
         self.num_slots, self.what_size, self.state_size = num_slots, what_size, state_size
         self.anchor = np.asarray(anchor, np.float32)
         self.glimpse_shape = tuple(glimpse_shape)
@@ -150,9 +155,7 @@ class SILOT(VideoModel):
         if state is None:
             state = self.initial_state(_batch_size(video))
         noise = self.draw_noise(video, state, seed) if training or self.evaluation_noise else None
-        stages, state = self.unroll_stages(
-            video, state, noise, training=training, rollout_from=rollout_from
-        )
+        stages, state = self.unroll_stages(video, state, noise, training=training, rollout_from=rollout_from)
         return self.outputs(video, stages), state
 
     def loss_terms(self, batch, annealed: dict, *, seed) -> tuple[dict, dict]:
@@ -160,9 +163,7 @@ class SILOT(VideoModel):
         video = batch["video"]
         state = self.initial_state(_batch_size(video), batch.get("crop_offset"))
         noise = self.draw_noise(video, state, seed)
-        stages, _ = self.unroll_stages(
-            video, state, noise, training=True, wheels=annealed["training_wheels"]
-        )
+        stages, _ = self.unroll_stages(video, state, noise, training=True, wheels=annealed["training_wheels"])
         outputs = self.outputs(video, stages)
         terms = self.terms(video, stages, outputs["reconstruction"], annealed["count_log_odds"])
         mask = tf.cast(batch["frame_mask"], tf.float32)
@@ -183,9 +184,7 @@ class SILOT(VideoModel):
         first = tf.reduce_max(state["frame"])
         draws = [seeds.uniform([batch, width], seeds.fold(seed, first + t)) for t in range(frames)]
         draws = tf.stack(draws, axis=1)
-        split = tf.split(
-            draws, [n * normals for n in counts.values()] + [n for n in counts.values()] + [1], axis=-1
-        )
+        split = tf.split(draws, [n * normals for n in counts.values()] + [n for n in counts.values()] + [1], axis=-1)
         noise = {}
         for i, (part, objects) in enumerate(counts.items()):
             normal = tf.reshape(tf.math.ndtri(split[i]), [-1, frames, objects, normals])
@@ -205,35 +204,42 @@ class SILOT(VideoModel):
           noise: see `draw_noise`; None for no noise.
           wheels: training wheels in {0, 1}; None for none.
         """
+        self._check_frames(video.shape)
         frames = video.shape[1]
         grid = self.backbone(tf.reshape(video, [-1, *video.shape[2:]]))
         # Every glimpse of every frame reads the same layout, so it is made once.
-        inputs = {"frame": spatial_transformer.rows_channels_columns(video), "grid": tf.reshape(grid, [-1, frames, *grid.shape[1:]])}
+        inputs = {
+            "frame": spatial_transformer.rows_channels_columns(video),
+            "grid": tf.reshape(grid, [-1, frames, *grid.shape[1:]]),
+        }
         if noise is not None:
             inputs["noise"] = noise
-        step = functools.partial(
-            self._advance, training=training, wheels=wheels, rollout_from=rollout_from
-        )
+        step = functools.partial(self._advance, training=training, wheels=wheels, rollout_from=rollout_from)
         stages, state = unroll_over_time(step, state, inputs, frames)
         return stages | {"grid": inputs["grid"]}, state
+
+    def _check_frames(self, shape) -> None:
+        """Raise UserError unless clips of this shape fit the grid."""
+        cell = self.backbone.cell_size
+        if len(shape) != 5 or None in shape[1:] or shape[-1] != 3 or min(shape[2:4]) < cell:
+            raise UserError(
+                f"SILOT got clips of shape {tuple(shape)}; expected [batch, frames, height, width, 3] with at least "
+                f"one grid cell of {cell}x{cell} pixels: use larger RGB frames, or another data.*.frame_shape"
+            )
 
     def _advance(self, state, inputs, *, training, wheels, rollout_from):
         """One frame without rendering: next state, and all intermediate results (specification 2.14)."""
         frame, noise = inputs["frame"], inputs.get("noise", {})
         objects = state["objects"]
         attended, prior_attended = self._attend_to_objects(objects)
-        posterior, posterior_stage = self.propagation(
-            objects, attended, noise.get("propagation"), wheels, frame=frame
-        )
+        posterior, posterior_stage = self.propagation(objects, attended, noise.get("propagation"), wheels, frame=frame)
         prior, prior_stage = self.prior(objects, prior_attended, noise.get("prior"), wheels)
 
         propagated = dict(posterior)
         open_to_discovery = tf.ones_like(state["frame"], tf.float32)
         if rollout_from is not None:
             rolling = state["frame"] >= rollout_from
-            propagated = {
-                name: tf.where(rolling[:, None, None], prior[name], posterior[name]) for name in posterior
-            }
+            propagated = {name: tf.where(rolling[:, None, None], prior[name], posterior[name]) for name in posterior}
             open_to_discovery = tf.where(rolling, 0.0, open_to_discovery)
         if training:
             dropped = (inputs["noise"]["dropout"] >= self.discovery_keep_probability) & (state["frame"] > 0)
@@ -283,7 +289,8 @@ class SILOT(VideoModel):
         """Attention features `[B,K,64]` for posterior and prior propagation; both share the networks (2.4)."""
         slots = objects["pres"].shape[1]
         both = tf.concat(
-            [feature_vector(objects, hidden, self.use_position) for hidden in ("hidden", "hidden_prior")], axis=0
+            [feature_vector(objects, hidden, self.use_position) for hidden in ("hidden", "hidden_prior")],
+            axis=0,
         )
         alone = tf.reshape(self.object_network(tf.reshape(both, [-1, both.shape[-1]])), [-1, slots, 64])
         if self.interacting:
@@ -368,18 +375,14 @@ class SILOT(VideoModel):
             {"what": "what_change_mean", "depth": "depth_change_mean"},
         )
         if self.size_prior_on_change:
-            static["size"] = losses.size_change_kl(
-                stages["propagation"], stages["propagated"]["old_size_logit"]
-            )
+            static["size"] = losses.size_change_kl(stages["propagation"], stages["propagated"]["old_size_logit"])
         learned = losses.learned_kls(stages["propagation"], stages["prior"])
         terms = {"reconstruction": losses.reconstruction_nats(video, reconstruction)}
         for name in LATENTS:
             terms[f"discovery_{name}_kl"] = tf.reduce_sum(discovered * discovery[name], axis=-1)
             terms[f"propagation_{name}_kl"] = tf.reduce_sum(propagated * static[name], axis=-1)
             terms[f"learned_{name}_kl"] = tf.reduce_sum(propagated * learned[name], axis=-1)
-        terms["count_kl"] = tf.reduce_sum(
-            losses.count_term(stages, count_log_odds, by_recursion=self.plain), axis=-1
-        )
+        terms["count_kl"] = tf.reduce_sum(losses.count_term(stages, count_log_odds, by_recursion=self.plain), axis=-1)
         presence = distributions.relaxed_bernoulli_kl_sample(
             stages["propagation"]["log_odds"],
             stages["prior"]["log_odds"],

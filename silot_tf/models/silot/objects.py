@@ -20,7 +20,15 @@ import tensorflow as tf
 LOGIT_LIMIT = 10.0
 
 #: Fields that discovery produces and selection moves into freed slots.
-PROPOSED_FIELDS = {"box": 4, "position": 2, "size_logit": 2, "what": None, "depth_logit": 1, "depth": 1, "pres": 1}
+PROPOSED_FIELDS = {
+    "box": 4,
+    "position": 2,
+    "size_logit": 2,
+    "what": None,
+    "depth_logit": 1,
+    "depth": 1,
+    "pres": 1,
+}
 
 
 def squash(logit) -> tf.Tensor:
@@ -64,7 +72,14 @@ def feature_vector(objects: dict, hidden: str, use_position: bool) -> tf.Tensor:
       use_position: False puts zeros in place of the position, which makes the features translation invariant (D5).
     """
     position = objects["position"] if use_position else tf.zeros_like(objects["position"])
-    parts = [position, objects["box"][..., 2:], objects["what"], objects["depth"], objects["pres"], objects[hidden]]
+    parts = [
+        position,
+        objects["box"][..., 2:],
+        objects["what"],
+        objects["depth"],
+        objects["pres"],
+        objects[hidden],
+    ]
     return tf.concat(parts, axis=-1)
 
 

@@ -128,7 +128,10 @@ class Propagation(keras.layers.Layer):
 
         # Depth.
         depth_mean, depth_logit_std = tf.split(self.depth_head(tf.concat([base, moved, what, code], -1)), 2, axis=-1)
-        depth_mean, depth_std = hold_back(depth_mean, wheels), hold_back(std_from_logit(depth_logit_std), wheels)
+        depth_mean, depth_std = (
+            hold_back(depth_mean, wheels),
+            hold_back(std_from_logit(depth_logit_std), wheels),
+        )
         depth_change = distributions.sample_normal(depth_mean, depth_std, None if quiet else noise["depth"])
         depth_logit = old["depth_logit"] + depth_change
         depth = squash(depth_logit)

@@ -57,7 +57,5 @@ class Renderer(keras.layers.Layer):
         colour, opacity = self.decode(what)
         alpha = opacity * pres[..., None]
         importance = self.importance(alpha, depth[..., None], self.temperature)
-        frames = compositing.composite(
-            colour, alpha, importance, where, frame_shape, background, by_gather=self.plain
-        )
+        frames = compositing.composite(colour, alpha, importance, where, frame_shape, background, by_gather=self.plain)
         return frames, (colour, opacity)

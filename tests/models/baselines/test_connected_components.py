@@ -49,9 +49,7 @@ def test_foreground_begins_at_the_threshold():
     video[0, 0, 1, 1] = 0.25
     video[0, 0, 4, 4] = 0.5
     scan = ConnectedComponents().scan(video)
-    found = [
-        int(scan.outputs(Setting(t))["objects"]["pres"].sum()) for t in (0.0001, 0.75, 0.7501, 1.5, 1.51)
-    ]
+    found = [int(scan.outputs(Setting(t))["objects"]["pres"].sum()) for t in (0.0001, 0.75, 0.7501, 1.5, 1.51)]
     assert found == [2, 2, 1, 1, 0]
 
 
@@ -59,9 +57,7 @@ def test_bright_background_counts_by_contrast():
     video = np.ones((1, 1, 6, 6, 3), np.float32)
     video[0, 0, 2:4, 3:5] = 0
     outputs = ConnectedComponents(background=1.0).scan(video).outputs(Setting(0.1))
-    np.testing.assert_allclose(
-        tracks.edges_of(outputs["objects"]["where"][0, 0], (6, 6)), [[1.5, 3.5, 2.5, 4.5]]
-    )
+    np.testing.assert_allclose(tracks.edges_of(outputs["objects"]["where"][0, 0], (6, 6)), [[1.5, 3.5, 2.5, 4.5]])
 
 
 def test_ids_follow_moving_objects_at_smallest_total_distance():
@@ -130,9 +126,7 @@ def test_separate_squares_are_found_and_tracked_perfectly():
     batch = {
         "video": video,
         "frame_mask": np.ones((2, 5), bool),
-        "boxes": np.concatenate([(truth + 3) / 40, np.full((2, 5, 3, 2), 6 / 40)], axis=-1).astype(
-            np.float32
-        ),
+        "boxes": np.concatenate([(truth + 3) / 40, np.full((2, 5, 3, 2), 6 / 40)], axis=-1).astype(np.float32),
         "present": np.ones((2, 5, 3), bool),
         "track_id": np.tile(np.arange(3), (2, 5, 1)),
     }
@@ -181,9 +175,7 @@ def test_published_thresholds_lie_on_the_published_grid():
     cosine = connected_components.published_cosine_thresholds()
     assert len(rows) == 3 * 12 + 3 * 8 and all(row["source"] for row in rows)
     for row in rows:
-        assert float(row["foreground_threshold"]) == pytest.approx(
-            foreground[int(row["foreground_index"])], abs=1e-6
-        )
+        assert float(row["foreground_threshold"]) == pytest.approx(foreground[int(row["foreground_index"])], abs=1e-6)
         if row["cosine_index"]:
             assert float(row["cosine_threshold"]) == pytest.approx(cosine[int(row["cosine_index"])], abs=1e-6)
 

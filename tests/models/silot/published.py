@@ -77,8 +77,7 @@ def original_pieces(path: str) -> list[tuple[str, slice | None, slice | None]]:
         letters = {"kernel": ("wz", "wr", "wh"), "gate_kernel": ("uz", "ur"), "new_kernel": ("uh",)}
         letters["bias"] = ("bz", "br", "bh")
         return [
-            (f"{CELLS[scope]}/{letter}", None, slice(128 * i, 128 * (i + 1)))
-            for i, letter in enumerate(letters[kind])
+            (f"{CELLS[scope]}/{letter}", None, slice(128 * i, 128 * (i + 1))) for i, letter in enumerate(letters[kind])
         ]
     if path.startswith("discovery_attention/"):
         part = path.removeprefix("discovery_attention/")
@@ -121,9 +120,7 @@ def stored_noise(run: dict) -> dict:
     """Injected noise in the form that `SILOT.unroll_stages` takes."""
     noise = {}
     for ours, theirs in (("propagation", "prop"), ("prior", "prior"), ("discovery", "disc")):
-        noise[ours] = {
-            name: tf.constant(run[f"noise/{theirs}/{name}"]) for name in ("where", "what", "depth")
-        }
+        noise[ours] = {name: tf.constant(run[f"noise/{theirs}/{name}"]) for name in ("where", "what", "depth")}
         noise[ours]["pres"] = seeds.logistic(tf.constant(run[f"noise/{theirs}/pres_u"]))
     noise["dropout"] = tf.constant(1.0 - run["noise/dropout_keep"].astype(np.float32))
     return noise

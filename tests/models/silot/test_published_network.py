@@ -100,7 +100,10 @@ def compare(found, expected, what, tolerance=STAGE_TOLERANCE):
 
 def comparisons(run, stages):
     """Every (name, ours, stored) that the run holds."""
-    sources = [("prop", stages["propagation"], PROPAGATION | GLIMPSES), ("prior", stages["prior"], PROPAGATION)]
+    sources = [
+        ("prop", stages["propagation"], PROPAGATION | GLIMPSES),
+        ("prior", stages["prior"], PROPAGATION),
+    ]
     sources += [("disc", stages["discovery"], DISCOVERY)]
     sources += [("prop", stages["posterior"], RECORD | {"hidden": "hid_q", "pres": "pres"})]
     sources += [("prior", stages["prior_objects"], RECORD | {"hidden": "hid_p", "pres": "pres"})]
