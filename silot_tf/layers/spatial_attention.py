@@ -27,7 +27,7 @@ class SpatialAttention(keras.layers.Layer):
     """Kernel-weighted sum over sources of a network of source, displacement and (optionally) reference features."""
 
     def __init__(self, kernel_std: float, hidden=(64, 64), units: int = 64, plain: bool = False, name=None):
-        """Args: `kernel_std` in units of the positions; `hidden`: two widths; `plain`: evaluate pair by pair (oracle)."""
+        """Args: `kernel_std` in units of the positions; `hidden`: two widths; `plain`: pair by pair (test oracle)."""
         super().__init__(name=name)
         if len(hidden) != 2:
             raise ValueError(f"SpatialAttention: hidden must give two widths, found {hidden}")

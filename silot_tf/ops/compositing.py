@@ -62,7 +62,7 @@ def composite(colour, alpha, importance, where, frame_shape, background=None, *,
     covered = spatial_transformer.coverage(boxes, (rows, columns), frame_shape)
     covered = tf.reshape(covered, [-1, slots, height, width])
     background = tf.linalg.matrix_transpose(tf.convert_to_tensor(background))  # [..., H, 3, W]
-    weight, reached, safe_weight = _total_weight(pasted_importance)
+    reached, safe_weight = _total_weight(pasted_importance)
     opaque = pasted_importance * pasted_alpha
     seen = tf.reduce_sum(pasted_importance - opaque * covered, axis=1)[:, :, None]
     total = tf.reduce_sum(opaque[:, :, :, None] * pasted_colour, axis=1)
@@ -71,15 +71,15 @@ def composite(colour, alpha, importance, where, frame_shape, background=None, *,
 
 
 def _total_weight(importance):
-    """Summed importance `[M,H,1,W]`, where it is positive, and itself or 1 for use as divisor."""
+    """Where the summed importance is positive, `[M,H,1,W]`, and that sum, or 1 elsewhere, for use as divisor."""
     weight = tf.reduce_sum(importance, axis=1)[:, :, None]
     reached = weight > 0
-    return weight, reached, tf.where(reached, weight, tf.ones_like(weight))
+    return reached, tf.where(reached, weight, tf.ones_like(weight))
 
 
 def _blend_by_definition(alpha, importance, colour) -> tf.Tensor:
     """Average colour over black, `[M,H,3,W]`, from pasted maps `[M,K,H,W]`, `[M,K,H,W]`, `[M,K,H,3,W]`."""
-    _, reached, safe_weight = _total_weight(importance)
+    reached, safe_weight = _total_weight(importance)
     total = tf.reduce_sum((importance * alpha)[:, :, :, None] * colour, axis=1)
     return tf.where(reached, total / safe_weight, tf.zeros_like(total))
 
@@ -93,7 +93,7 @@ def _blend(alpha, importance, colour):
     frames = _blend_by_definition(alpha, importance, colour)
 
     def gradient(upstream):
-        _, reached, safe_weight = _total_weight(importance)
+        reached, safe_weight = _total_weight(importance)
         to_total = tf.where(reached, upstream / safe_weight, tf.zeros_like(upstream))  # [M,H,3,W]
         to_weight = -tf.reduce_sum(to_total * frames, axis=2)  # [M,H,W]
         to_opaque = tf.reduce_sum(colour * to_total[:, None], axis=3)  # [M,K,H,W]
