@@ -1,0 +1,209 @@
+"""An experiment on one data set with one model: train, evaluate beside baselines, report. Knows no model by name."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import gin
+import keras
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from silot_tf import configuration
+from silot_tf.errors import UserError
+from silot_tf.evaluation import results
+from silot_tf.evaluation.evaluator import Evaluator
+from silot_tf.run_stamp import RunStamp
+from silot_tf.training import checkpoints, restoring
+from silot_tf.training.loop import TrainingLoop
+
+
+@gin.configurable(module="reproduce")
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that a command needs, put together by gin.
+
+    Args:
+      dataset: see `silot_tf.data`.
+      model: called without arguments; returns a `VideoModel` (bind a reference without brackets, `@room.Model`, so
+        that every seed gets its own).
+      training: how to train.
+      evaluator: how to evaluate, in training and at the end.
+      baselines: `evaluation.TunedBaseline` or alike, run on the same test clips.
+      report: has `write(run_dirs, out_dir)`; None for no report.
+      seeds: of the runs; several make one folder each and a common report.
+      weights: which weights are evaluated at the end: "final", "overall" or "latest" (`training.restoring`).
+      test_examples: example clips saved per test condition.
+      training_examples: example clips saved during training, the first of the validation set.
+      deterministic: have TensorFlow repeat its results bit for bit (`training.determinism`); exact resume needs it.
+    """
+
+    dataset: object
+    model: Callable
+    training: TrainingLoop
+    evaluator: Evaluator
+    baselines: Sequence = ()
+    report: object = None
+    seeds: Sequence[int] = (0,)
+    weights: str = "final"
+    test_examples: int = 2
+    training_examples: int = 4
+    deterministic: bool = True
+
+    def __post_init__(self):
+        if not self.seeds:
+            raise UserError("Experiment.seeds is empty; expected at least one number")
+        if self.weights not in restoring.CHOICES:
+            raise UserError(f"Experiment.weights is '{self.weights}'; expected one of {', '.join(restoring.CHOICES)}")
+
+    def new_model(self, seed: int):
+        """A built model with the initial weights that belong to `seed`."""
+        keras.utils.set_random_seed(seed)
+        model = self.model()
+        model.build_variables(self.dataset.frame_shape)
+        weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+        logging.info("%s with %s weights", type(model).__name__, f"{weights:,}")
+        return model
+
+    def train(self, run_dir, seed: int) -> None:
+        """Train, or go on training, until the configuration says that it is enough.
+
+        Raises:
+          Interrupted: see `TrainingLoop.run`.
+          UserError: for bad data, a folder that cannot be used, a loss that is not finite.
+        """
+        self.dataset.prepare()
+        model = self.new_model(seed)
+        evaluator, dataset = self.evaluator, self.dataset
+
+        def evaluate(model):
+            return evaluator.evaluate(model, dataset.validation_batches(evaluator.batch_size), seed=seed)
+
+        def examples(model):
+            first = next(iter(dataset.validation_batches(evaluator.batch_size)))
+            return evaluator.example_clips(model, first, seed, clips=self.training_examples)
+
+        def write_operative_config():
+            configuration.write(run_dir, configuration.OPERATIVE_FILE, configuration.operative())
+
+        stamp = RunStamp(run_dir)
+        try:
+            progress = self.training.run(
+                model,
+                dataset,
+                run_dir,
+                seed=seed,
+                evaluate=evaluate,
+                examples=examples,
+                on_first_update=write_operative_config,
+            )
+        finally:
+            self._record_training(run_dir, stamp)
+        complete = self.training.finished(progress)
+        stamp.add(status="trained" if complete else "stopped at the time limit")
+        for what, best in (("last stage", progress.best), ("all stages", progress.overall)):
+            if best is not None and best.score is not None:
+                logging.info("best of %s: score %.4f at update %d", what, best.score, best.global_step)
+
+    def evaluate(self, run_dir, seed: int, *, again: bool = True) -> None:
+        """Evaluate the chosen weights and the baselines on every test condition; write `results/`.
+
+        Args:
+          run_dir: folder of a trained run.
+          seed: of the run; also of the noise at evaluation.
+          again: evaluate also when there are results for these weights and this configuration.
+        """
+        model = self.new_model(seed)
+        weights = restoring.restore_weights(run_dir, model, self.weights)
+        stamp = RunStamp(run_dir)
+        identity = {"weights": dataclasses.asdict(weights), "configuration": _digest(configuration.bound())}
+        existing = pathlib.Path(run_dir) / results.FOLDER / results.METRICS_FILE
+        if not again and existing.is_file() and stamp.read().get("evaluated") == identity:
+            logging.info("%s is up to date; --mode=evaluate makes it anew", existing)
+            return
+        started = time.monotonic()
+        self.dataset.prepare()
+        metrics, examples = {}, []
+        conditions = dict(self.dataset.test_conditions)
+        for name in conditions:
+            metrics[name] = self._evaluate_condition(model, name, seed)
+            if self.test_examples:
+                first = next(iter(self.dataset.test_batches(name, self.evaluator.batch_size)))
+                clips = self.evaluator.example_clips(model, first, seed, clips=self.test_examples)
+                examples.append(clips | {"condition": np.full(len(clips["video"]), name)})
+        baselines = {baseline.name: self._evaluate_baseline(baseline) for baseline in self.baselines}
+        if examples:
+            results.write_examples(run_dir, _join(examples))
+        configuration.write(pathlib.Path(run_dir) / results.FOLDER, configuration.CONFIG_FILE, configuration.bound())
+        results.write_metrics(
+            run_dir,
+            model=metrics,
+            baselines=baselines,
+            conditions=conditions,
+            condition_label=self.dataset.condition_label,
+            protocol=dict(self.evaluator.protocol) | {b.name: b.protocol for b in self.baselines},
+        )
+        hours = (time.monotonic() - started) / 3600
+        stamp.add(hours={"evaluate": hours}, evaluated=identity, status="evaluated")
+
+    def write_report(self, run_dirs, out_dir) -> pathlib.Path | None:
+        """Page of the report on one or several run folders, or None when no report is configured."""
+        if self.report is None:
+            return None
+        return self.report.write(list(run_dirs), out_dir)
+
+    def _evaluate_condition(self, model, name: str, seed: int) -> dict[str, float]:
+        batches = self.dataset.test_batches(name, self.evaluator.batch_size)
+        with _bar(desc=f"testing on {name}", unit=" batches") as bar:
+            return self.evaluator.evaluate(
+                model, batches, seed=seed, on_batch=lambda done: bar.update(done - bar.n)
+            )
+
+    def _evaluate_baseline(self, baseline) -> dict[str, dict[str, float]]:
+        """Condition -> metrics; kept, since the next seed asks for the same."""
+        if id(baseline) not in self._baseline_results:
+            size, found = self.evaluator.batch_size, {}
+            for name in _bar(self.dataset.test_conditions, desc=baseline.name, unit=" conditions"):
+                chosen = baseline.tune(self.dataset.validation_condition_batches(name, size))
+                found[name] = baseline.evaluate(self.dataset.test_batches(name, size), chosen)
+            self._baseline_results[id(baseline)] = found
+        return self._baseline_results[id(baseline)]
+
+    #: Not a setting: results of baselines by identity.
+    _baseline_results: dict = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def _record_training(self, run_dir, stamp: RunStamp) -> None:
+        """Put the number of updates and hours of the latest checkpoint into run.json, if there is one."""
+        if (pathlib.Path(run_dir) / checkpoints.FOLDER).is_dir():
+            state = checkpoints.Checkpoints(run_dir).latest_state()
+            stamp.add(
+                hours={"train": state["seconds"] / 3600},
+                updates=state["progress"]["global_step"],
+                best=state["progress"]["best"],
+                best_of_all_stages=state["progress"]["overall"],
+            )
+
+
+def _bar(*arguments, **settings) -> tqdm:
+    """A progress line that disappears when done, and is rare in log files."""
+    return tqdm(
+        *arguments, leave=False, dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30.0, **settings
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(json.dumps(sorted(configuration.statements(text).items())).encode()).hexdigest()
+
+
+def _join(parts: Sequence[dict]) -> dict[str, np.ndarray]:
+    """Example clips of several conditions in one dictionary; scalars are those of the first."""
+    return {
+        name: value if np.ndim(value) == 0 else np.concatenate([part[name] for part in parts])
+        for name, value in parts[0].items()
+    }
+
