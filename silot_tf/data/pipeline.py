@@ -5,6 +5,8 @@ import numpy as np
 from silot_tf.data.records import ClipCache
 from silot_tf.errors import UserError
 
+READ_BUFFER = 1 << 18  # bytes; what TensorFlow takes by itself, but then it says so on every start
+
 
 def training_stream(
     cache: ClipCache,
@@ -53,7 +55,7 @@ def training_stream(
         tf.compat.v1.set_random_seed(1)
         epoch_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed % 2**62, 0], tf.int64), epoch)
         files = tf.random.experimental.stateless_shuffle(tf.constant(cache.files), seed=epoch_seed)
-        records = tf.data.TFRecordDataset(files)
+        records = tf.data.TFRecordDataset(files, buffer_size=READ_BUFFER)
         records = records.shuffle(shuffle_buffer, seed=epoch_seed[0], reshuffle_each_iteration=False)
         records = records.batch(batch_size, drop_remainder=True)
         return records.skip(tf.where(epoch == start_epoch, tf.constant(skipped, tf.int64), 0))
@@ -68,7 +70,7 @@ def evaluation_stream(cache: ClipCache, batch_size: int, *, max_objects: int):
     import tensorflow as tf
 
     check_batch_size(batch_size)
-    records = tf.data.TFRecordDataset(list(cache.files)).batch(batch_size)
+    records = tf.data.TFRecordDataset(list(cache.files), buffer_size=READ_BUFFER).batch(batch_size)
     return records.map(lambda records: decode(records, cache, max_objects)).prefetch(2)
 
 
