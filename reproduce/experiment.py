@@ -78,7 +78,9 @@ class Experiment:
           UserError: for bad data, a folder that cannot be used, a loss that is not finite.
         """
         self.dataset.prepare()
-        model = self.new_model(seed)
+        # A fresh one in every case: resuming restores it, and nothing else about it may carry over.
+        self._models.clear()
+        model = self._models[seed] = self.new_model(seed)
         evaluator, dataset = self.evaluator, self.dataset
 
         def evaluate(model):
@@ -118,7 +120,8 @@ class Experiment:
           seed: of the run; also of the noise at evaluation.
           again: evaluate also when there are results for these weights and this configuration.
         """
-        model = self.new_model(seed)
+        # The model that was just trained saves compiling its evaluation again.
+        model = self._models.pop(seed, None) or self.new_model(seed)
         weights = restoring.restore_weights(run_dir, model, self.weights)
         stamp = RunStamp(run_dir)
         identity = {"weights": dataclasses.asdict(weights), "configuration": _digest(configuration.bound())}
@@ -160,9 +163,7 @@ class Experiment:
     def _evaluate_condition(self, model, name: str, seed: int) -> dict[str, float]:
         batches = self.dataset.test_batches(name, self.evaluator.batch_size)
         with _bar(desc=f"testing on {name}", unit=" batches") as bar:
-            return self.evaluator.evaluate(
-                model, batches, seed=seed, on_batch=lambda done: bar.update(done - bar.n)
-            )
+            return self.evaluator.evaluate(model, batches, seed=seed, on_batch=lambda done: bar.update(done - bar.n))
 
     def _evaluate_baseline(self, baseline) -> dict[str, dict[str, float]]:
         """Condition -> metrics; kept, since the next seed asks for the same."""
@@ -174,7 +175,8 @@ class Experiment:
             self._baseline_results[id(baseline)] = found
         return self._baseline_results[id(baseline)]
 
-    #: Not a setting: results of baselines by identity.
+    # Not settings: results of baselines by identity, and models by seed between training and evaluation.
+    _models: dict = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
     _baseline_results: dict = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def _record_training(self, run_dir, stamp: RunStamp) -> None:
@@ -206,4 +208,3 @@ def _join(parts: Sequence[dict]) -> dict[str, np.ndarray]:
         name: value if np.ndim(value) == 0 else np.concatenate([part[name] for part in parts])
         for name, value in parts[0].items()
     }
-

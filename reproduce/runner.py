@@ -33,7 +33,8 @@ flags.DEFINE_string(
     "run_dir",
     None,
     "Folder of the run; a run that it holds is continued. It alone is enough to evaluate or report again. Default: "
-    "runs/<experiment>/<name of the gin file>_seed<seed>, or one folder per seed in runs/<experiment>/<name>.",
+    "runs/<experiment>/<folder>_<name of the gin file>_seed<seed>; with several seeds a folder seed<seed> for each in "
+    "runs/<experiment>/<folder>_<name>.",
 )
 flags.DEFINE_string(
     "data_dir", None, f"Folder with downloaded data, such as MNIST; stands before the variable {DATA_DIR_VARIABLE}."
@@ -72,10 +73,12 @@ def help_text(program: str, default_gin_file: str, description: str) -> str:
     """What --help prints."""
     lines = [description.strip(), "", f"usage: {program} [--flag=value ...]", ""]
     for flag in flags.FLAGS.flags_by_module_dict()[__name__]:
-        lines += [f"  --{flag.name}", textwrap.indent(textwrap.fill(flag.help, 92), "      ")]
+        text = flag.help.split(";\n")[0]  # absl adds "repeat this option ..." to some
+        lines += [f"  --{flag.name}", textwrap.indent(textwrap.fill(text, 92), "      ")]
     lines += [
         "",
-        f"Without --gin_file: {default_gin_file}. The same line again continues a stopped run; Ctrl-C leaves a checkpoint.",
+        f"Without --gin_file: {default_gin_file}.",
+        "The same line again continues a stopped run; Ctrl-C leaves a checkpoint.",
         "",
         "examples:",
         f"  {program} --gin_file={default_gin_file} --seed=1",
@@ -115,7 +118,7 @@ def _main(experiment: str, default_gin_file: str) -> None:
 
     configuration.load(gin_files, flags.FLAGS.gin_param)
     setup = configuration.build(Experiment)
-    name = f"{experiment}/{pathlib.Path(gin_files[-1]).stem}"
+    name = f"{experiment}/{_default_name(gin_files[-1])}"
     folders = run_folders.choose(run_dir, name, flags.FLAGS.seed, setup.seeds)
     if mode in ("all", "train"):
         for folder in (folders.common, *folders.runs.values()):
@@ -125,13 +128,20 @@ def _main(experiment: str, default_gin_file: str) -> None:
     _work(setup, run_folders.recorded_experiment(folders) or name, folders, gin_files)
 
 
+def _default_name(gin_file: str) -> str:
+    """Folder and file of a configuration, as in `quick_scattered_mnist`: several folders hold a file of one name."""
+    path = pathlib.Path(gin_file)
+    return "_".join(part for part in (path.parent.name, path.stem) if part)
+
+
 def _configuration_files(mode: str, run_dir, default_gin_file: str) -> list[str]:
     """gin files in their order: for evaluation and report the run's stored configuration comes first."""
     given, stored = list(flags.FLAGS.gin_file), run_folders.stored_configuration(run_dir)
     if stored is None:
         if mode in ("evaluate", "report") and run_dir is not None:
             raise UserError(
-                f"{run_dir} holds no {configuration.CONFIG_FILE}; expected the folder of a run: train first (--mode=train)"
+                f"{run_dir} holds no {configuration.CONFIG_FILE}; expected the folder of a run: train first "
+                "(--mode=train)"
             )
         return given or [default_gin_file]
     if mode in ("evaluate", "report"):

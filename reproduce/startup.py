@@ -17,6 +17,7 @@ def start_tensorflow_quietly() -> None:
 
     TensorFlow 2.21 ignores TF_CPP_MIN_LOG_LEVEL for what it says before its logging is set up.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryFile() as captured:
@@ -41,7 +42,7 @@ def environment_error(error: BaseException) -> str | None:
     """
     if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
         place = f" {error.filename}" if error.filename else ""
-        return f"cannot write{place}: {error.strerror}; expected free space in a writable folder: free some, or choose another"
+        return f"cannot write{place}: {error.strerror}; expected a writable folder with free space, choose another"
     words = re.search(r"No space left on device|Read-only file system|Disk quota exceeded", str(error))
     if words and type(error).__module__.startswith("tensorflow"):
         first = str(error).strip().splitlines()[0]

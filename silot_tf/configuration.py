@@ -93,12 +93,12 @@ def load(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
 
 def bound() -> str:
     """Everything that is bound, as a gin file that can be read back."""
-    return gin.config_str(max_line_length=110).rstrip() + "\n"
+    return _plain_imports(gin.config_str(max_line_length=110))
 
 
 def operative() -> str:
     """Everything that was used so far, defaults included, as a gin file."""
-    return gin.operative_config_str(max_line_length=110).rstrip() + "\n"
+    return _plain_imports(gin.operative_config_str(max_line_length=110))
 
 
 def build(configurable):
@@ -168,6 +168,11 @@ def check_same(run_dir, new: str) -> None:
 def write(run_dir, name: str, text: str) -> None:
     """Write a configuration into a run folder."""
     files.write_atomic(pathlib.Path(run_dir) / name, text)
+
+
+def _plain_imports(text: str) -> str:
+    """gin writes `import a.b as a2` where names begin alike; the alias serves no purpose here."""
+    return re.sub(r"(?m)^(import \S+) as \S+$", r"\1", text).rstrip() + "\n"
 
 
 @contextlib.contextmanager

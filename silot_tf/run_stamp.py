@@ -11,11 +11,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+import silot_tf
 from silot_tf import files
 from silot_tf.errors import UserError
 
 RUN_FILE = "run.json"
-PACKAGES = ("silot_tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scipy", "gin-config", "motmetrics")
+PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy", "scipy", "gin-config", "motmetrics")
 
 
 class RunStamp:
@@ -113,7 +114,7 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """Package -> version, of Python and of what decides numbers."""
-    found = {"python": platform.python_version()}
+    found = {"silot_tf": silot_tf.__version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

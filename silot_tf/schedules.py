@@ -23,6 +23,7 @@ class Constant:
     value: float
 
     def __call__(self, step):
+        """Value at `step`."""
         ops, step = _arithmetic(step)
         return _float32(ops, 0.0 * step + self.value)
 
@@ -41,6 +42,7 @@ class Linear:
         _require_positive("Linear.steps", self.steps)
 
     def __call__(self, step):
+        """Value at `step`."""
         ops, step = _arithmetic(step)
         done = ops.clip((step - self.begin) / self.steps, 0.0, 1.0)
         return _float32(ops, self.start + (self.end - self.start) * done)
@@ -73,6 +75,7 @@ class Exponential:
         _require_positive("Exponential.decay_steps", self.decay_steps)
 
     def __call__(self, step):
+        """Value at `step`."""
         ops, step = _arithmetic(step)
         exponent = step / self.decay_steps
         if self.staircase:
@@ -103,6 +106,7 @@ class Piecewise:
             )
 
     def __call__(self, step):
+        """Value at `step`."""
         ops, position = _arithmetic(step)
         result = _value(self.values[0], step)
         for start, value in zip(self.boundaries, self.values[1:], strict=True):
@@ -138,6 +142,7 @@ class FrameCurriculum:
         _require_positive("FrameCurriculum.start", self.start)
 
     def __call__(self, step: int) -> int:
+        """Number of frames at `step`."""
         return min(self.start + self.increment * (int(step) // self.every), self.maximum)
 
 

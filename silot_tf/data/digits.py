@@ -172,6 +172,10 @@ class EmbeddedDigits(DigitSource):
     MNIST at 14x14 pixels. This source is ours, not the paper's: about 1,430 training digits, not 48,000.
     """
 
+    def __init__(self):
+        # Without a constructor of its own, gin would accept any misspelt binding.
+        super().__init__()
+
     def description(self) -> dict:
         """Identity of the digits."""
         return {"digits": "scikit-learn load_digits", "enlargement": 2}

@@ -56,8 +56,8 @@ class VideoModel(keras.Model, abc.ABC):
         return keras.tree.map_structure(lambda value: value[:, 0], outputs), state
 
     def reset(self, state: dict, where) -> dict:
-        """State in which the rows with `where [B]` bool are those of the initial state."""
-        initial = self.initial_state(where.shape[0] or keras.ops.shape(where)[0])
+        """State in which the rows with `where [B]` bool are those of the initial state (same crop offset)."""
+        initial = self.initial_state(where.shape[0] or keras.ops.shape(where)[0], state.get("crop_offset"))
 
         def choose(fresh, old):
             mask = keras.ops.reshape(where, [-1] + [1] * (len(old.shape) - 1))
@@ -71,6 +71,7 @@ class VideoModel(keras.Model, abc.ABC):
         batch = {"video": video, "frame_mask": keras.ops.ones((1, 2), "bool")}
         annealed = {name: keras.ops.convert_to_tensor(v, "float32") for name, v in self.annealed_quantities.items()}
         self.loss_terms(batch, annealed, seed=keras.ops.convert_to_tensor([0, 0], "int32"))
+        self.built = True  # otherwise Keras refuses to load weights
 
     def call(self, video):
         """Outputs for a whole clip from the initial state, with seed 0; use `unroll` for control over both."""

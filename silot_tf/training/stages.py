@@ -69,9 +69,7 @@ class Stage:
         """
         given = self.annealed or {}
         if unknown := sorted(set(given) - set(quantities)):
-            raise UserError(
-                f"Stage.annealed names {unknown}; this model anneals {sorted(quantities) or 'nothing'}"
-            )
+            raise UserError(f"Stage.annealed names {unknown}; this model anneals {sorted(quantities) or 'nothing'}")
         return {
             "frames": int(self.frames(step) if callable(self.frames) else self.frames),
             "learning_rate": float(schedules.evaluate(self.learning_rate, step)),
@@ -174,9 +172,7 @@ def stage_is_over(progress: Progress, stage: Stage) -> bool:
 
 def next_stage(progress: Progress) -> Progress:
     """Progress at the start of the next stage; nothing of its own has been evaluated yet."""
-    return dataclasses.replace(
-        progress, stage=progress.stage + 1, step=0, evaluated=None, exhausted=False, best=None
-    )
+    return dataclasses.replace(progress, stage=progress.stage + 1, step=0, evaluated=None, exhausted=False, best=None)
 
 
 @gin.configurable(module="training")
@@ -191,6 +187,7 @@ class Score:
     weights: Mapping[str, float]
 
     def __call__(self, metrics: Mapping[str, float]) -> float:
+        """The score. Raises UserError when a metric is missing."""
         if missing := sorted(set(self.weights) - set(metrics)):
             raise UserError(f"Score.weights names {missing}; evaluation gives {sorted(metrics)}")
         return float(sum(weight * metrics[name] for name, weight in self.weights.items()))

@@ -99,12 +99,15 @@ class Trainer:
                 jit_compile=self._jit_compile,
             )
             self._compiled[frames] = function
-        values = function(
-            batch, tf.constant(controls, tf.float32), tf.constant((seed, stage, step), tf.int32)
-        ).numpy()
+        values = function(batch, tf.constant(controls, tf.float32), tf.constant((seed, stage, step), tf.int32)).numpy()
         if is_new:
             logging.debug("compiled the update for %d frames in %.1f s", frames, time.monotonic() - started)
         return dict(zip(self._names, values.tolist(), strict=True))
+
+    def traced(self, batch: Mapping, frames: int):
+        """The traced update for clips cut to `frames` frames, which must have been updated on before."""
+        controls = tf.TensorSpec([2 + len(self._annealed_names)], tf.float32)
+        return self._compiled[frames].get_concrete_function(batch, controls, tf.TensorSpec([3], tf.int32))
 
     def _update(self, batch, controls, position, frames):
         """Scalars named by `self._names`, after one change of the weights; traced once per number of frames."""

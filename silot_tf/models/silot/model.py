@@ -112,10 +112,9 @@ class SILOT(VideoModel):
 
         self.backbone = GridEncoder(name="backbone")
         parts = {"encoder_hidden": encoder_hidden, "what_size": what_size}
-        self.propagation = Propagation(
-            True, self._crop, glimpse_shape, state_size=state_size, name="propagation", **parts
-        )
-        self.prior = Propagation(False, state_size=state_size, name="prior", **parts)
+        recurrent = parts | {"state_size": state_size, "use_position": use_position}
+        self.propagation = Propagation(True, self._crop, glimpse_shape, name="propagation", **recurrent)
+        self.prior = Propagation(False, name="prior", **recurrent)
         cell_in_anchors = self.backbone.cell_size / self.anchor
         self.discovery = Discovery(self._crop, cell_in_anchors, name="discovery", **parts)
         self.discovery_attention = SpatialAttention(attention_std, plain=plain, name="discovery_attention")

@@ -32,10 +32,15 @@ class Propagation(keras.layers.Layer):
         feature_size: int = 64,
         what_size: int = 64,
         state_size: int = 128,
+        use_position: bool = True,
         name=None,
     ):
-        """Args: `crop(frame, box)` reads glimpses `[B,K,rows,C,columns]`; needed where `sees_frame`."""
+        """Args: `crop(frame, box)` reads glimpses `[B,K,rows,C,columns]`; needed where `sees_frame`.
+
+        `use_position`: whether later heads and the recurrent cell see the absolute position (D5).
+        """
         super().__init__(name=name)
+        self.use_position = use_position
         self.sees_frame, self.crop = sees_frame, crop
         self.glimpse_shape, self.feature_size, self.what_size = tuple(glimpse_shape), feature_size, what_size
         if sees_frame:
@@ -104,7 +109,8 @@ class Propagation(keras.layers.Layer):
         move, (old_centre, _) = tf.tanh(shift_latent), tf.split(old["box"], 2, axis=-1)
         box = tf.concat([old_centre + move, squash(size_logit)], -1)
         position = old["position"] + move
-        moved = tf.concat([position, where], -1)  # conditioning vector of the later heads
+        # Conditioning vector of the later heads.
+        moved = tf.concat([position if self.use_position else tf.zeros_like(position), where], -1)
 
         # What.
         if self.sees_frame:
