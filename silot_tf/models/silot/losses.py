@@ -18,6 +18,57 @@ DISCOVERY_PRIORS = {"shift": (0.0, 1.0), "what": (0.0, 1.0), "depth": (0.0, 1.0)
 PROPAGATION_PRIORS = {"shift": (0.0, 0.3), "what": (0.0, 0.4), "depth": (0.0, 1.0)}
 #: Prior on the change of the size logit, as the paper's table has it (D10), in place of one on the new logit.
 SIZE_CHANGE_PRIOR = (0.0, 0.3)
+LATENTS = ("shift", "size", "what", "depth")
+
+
+def loss_terms(
+    video,
+    stages: dict,
+    reconstruction,
+    count_log_odds,
+    *,
+    size_prior=SIZE_PRIOR,
+    size_prior_on_change: bool = False,
+    by_recursion: bool = False,
+) -> dict:
+    """Loss terms by name, `[B,T]`, nats per frame (specification 3.1).
+
+    Args:
+      video: `[B,T,H,W,3]`, targets of the reconstruction.
+      stages: see `SILOT.unroll_stages`.
+      reconstruction: `[B,T,H,W,3]`.
+      count_log_odds: scalar, of the count prior.
+      size_prior: (mean, standard deviation) of the prior on size logits.
+      size_prior_on_change: have the static prior on the change of sizes, as the paper's table has it (D10).
+      by_recursion: use the plain form of the count prior.
+    """
+    discovered, propagated = stages["discovered"]["pres"][..., 0], stages["propagated"]["pres"][..., 0]
+    discovery = latent_kls(
+        stages["discovery"],
+        DISCOVERY_PRIORS | {"size": size_prior},
+        {"what": "what_mean", "depth": "depth_mean"},
+    )
+    static = latent_kls(
+        stages["propagation"],
+        PROPAGATION_PRIORS | {"size": size_prior},
+        {"what": "what_change_mean", "depth": "depth_change_mean"},
+    )
+    if size_prior_on_change:
+        static["size"] = size_change_kl(stages["propagation"], stages["propagated"]["old_size_logit"])
+    learned = learned_kls(stages["propagation"], stages["prior"])
+    terms = {"reconstruction": reconstruction_nats(video, reconstruction)}
+    for name in LATENTS:
+        terms[f"discovery_{name}_kl"] = tf.reduce_sum(discovered * discovery[name], axis=-1)
+        terms[f"propagation_{name}_kl"] = tf.reduce_sum(propagated * static[name], axis=-1)
+        terms[f"learned_{name}_kl"] = tf.reduce_sum(propagated * learned[name], axis=-1)
+    terms["count_kl"] = tf.reduce_sum(count_term(stages, count_log_odds, by_recursion=by_recursion), axis=-1)
+    presence = distributions.relaxed_bernoulli_kl_sample(
+        stages["propagation"]["log_odds"],
+        stages["prior"]["log_odds"],
+        stages["propagation"]["pre_sigmoid"],
+    )
+    terms["learned_pres_kl"] = tf.reduce_sum(presence, axis=[2, 3])
+    return terms
 
 
 def reconstruction_nats(video, reconstruction) -> tf.Tensor:

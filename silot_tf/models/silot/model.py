@@ -21,13 +21,11 @@ from silot_tf.layers.spatial_attention import SpatialAttention
 from silot_tf.models.base import VideoModel
 from silot_tf.models.silot import losses
 from silot_tf.models.silot.discovery import Discovery
+from silot_tf.models.silot.noise import noise_of_clips
 from silot_tf.models.silot.objects import PROPOSED_FIELDS, empty_objects, feature_vector
 from silot_tf.models.silot.propagation import Propagation
 from silot_tf.models.silot.rendering import Renderer
-from silot_tf.ops import distributions, seeds, selection, spatial_transformer
-
-NOISE_WIDTHS = {"where": 4, "what": None, "depth": 1, "pres": 1}
-LATENTS = ("shift", "size", "what", "depth")
+from silot_tf.ops import selection, spatial_transformer
 
 
 @gin.register(module="silot")
@@ -178,20 +176,8 @@ class SILOT(VideoModel):
         batch, frames = _batch_size(video), video.shape[1]
         cells = int(np.prod(self.backbone.grid_shape(video.shape[2:])))
         counts = {"propagation": self.num_slots, "prior": self.num_slots, "discovery": cells}
-        normals = 4 + self.what_size + 1
-        width = sum(counts.values()) * (normals + 1) + 1
-        first = tf.reduce_max(state["frame"])
-        draws = [seeds.uniform([batch, width], seeds.fold(seed, first + t)) for t in range(frames)]
-        draws = tf.stack(draws, axis=1)
-        split = tf.split(draws, [n * normals for n in counts.values()] + [n for n in counts.values()] + [1], axis=-1)
-        noise = {}
-        for i, (part, objects) in enumerate(counts.items()):
-            normal = tf.reshape(tf.math.ndtri(split[i]), [-1, frames, objects, normals])
-            where, what, depth = tf.split(normal, [4, self.what_size, 1], axis=-1)
-            pres = seeds.logistic(split[len(counts) + i])[..., None]
-            noise[part] = {"where": where, "what": what, "depth": depth, "pres": pres}
-        noise["dropout"] = split[-1][..., 0]
-        return noise
+        first_frame = tf.reduce_max(state["frame"])
+        return noise_of_clips(batch, frames, counts, self.what_size, first_frame, seed)
 
     def unroll_stages(
         self, video, state, noise, *, training=False, wheels=None, rollout_from=None
@@ -362,33 +348,15 @@ class SILOT(VideoModel):
 
     def terms(self, video, stages, reconstruction, count_log_odds) -> dict:
         """Loss terms `[B,T]`, nats per frame (specification 3.1)."""
-        discovered, propagated = stages["discovered"]["pres"][..., 0], stages["propagated"]["pres"][..., 0]
-        discovery = losses.latent_kls(
-            stages["discovery"],
-            losses.DISCOVERY_PRIORS | {"size": self.size_prior},
-            {"what": "what_mean", "depth": "depth_mean"},
+        return losses.loss_terms(
+            video,
+            stages,
+            reconstruction,
+            count_log_odds,
+            size_prior=self.size_prior,
+            size_prior_on_change=self.size_prior_on_change,
+            by_recursion=self.plain,
         )
-        static = losses.latent_kls(
-            stages["propagation"],
-            losses.PROPAGATION_PRIORS | {"size": self.size_prior},
-            {"what": "what_change_mean", "depth": "depth_change_mean"},
-        )
-        if self.size_prior_on_change:
-            static["size"] = losses.size_change_kl(stages["propagation"], stages["propagated"]["old_size_logit"])
-        learned = losses.learned_kls(stages["propagation"], stages["prior"])
-        terms = {"reconstruction": losses.reconstruction_nats(video, reconstruction)}
-        for name in LATENTS:
-            terms[f"discovery_{name}_kl"] = tf.reduce_sum(discovered * discovery[name], axis=-1)
-            terms[f"propagation_{name}_kl"] = tf.reduce_sum(propagated * static[name], axis=-1)
-            terms[f"learned_{name}_kl"] = tf.reduce_sum(propagated * learned[name], axis=-1)
-        terms["count_kl"] = tf.reduce_sum(losses.count_term(stages, count_log_odds, by_recursion=self.plain), axis=-1)
-        presence = distributions.relaxed_bernoulli_kl_sample(
-            stages["propagation"]["log_odds"],
-            stages["prior"]["log_odds"],
-            stages["propagation"]["pre_sigmoid"],
-        )
-        terms["learned_pres_kl"] = tf.reduce_sum(presence, axis=[2, 3])
-        return terms
 
 
 def _batch_size(video):
