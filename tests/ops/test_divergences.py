@@ -106,3 +106,13 @@ def test_concrete_kl_vanishes_for_equal_log_odds_and_is_nonnegative_on_average()
     log_ratio = (0.4 + 1.1) - 2 * (np.logaddexp(0, 0.4 - sample) - np.logaddexp(0, -1.1 - sample))
     np.testing.assert_allclose(kl, log_ratio, atol=2e-5)
     assert float(tf.reduce_mean(kl)) > 0.1
+
+
+def test_concrete_kl_is_the_ratio_of_the_concrete_densities():
+    sample = tf.constant([-2.0, -0.3, 0.0, 0.8, 1.9])
+    posterior, prior = tf.constant([0.5, -1.0, 0.2, 2.0, 0.0]), tf.constant([-0.5, 0.3, 0.2, -1.0, 1.5])
+    densities = [distributions.relaxed_bernoulli(log_odds) for log_odds in (posterior, prior)]
+    ratio = densities[0].log_prob(tf.sigmoid(sample)) - densities[1].log_prob(tf.sigmoid(sample))
+    np.testing.assert_allclose(
+        distributions.relaxed_bernoulli_kl_sample(posterior, prior, sample), ratio, rtol=1e-4, atol=1e-5
+    )
