@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from reproduce import measure
+from reproduce import measure, startup
 from silot_tf import configuration
 from silot_tf.errors import UserError
 
@@ -37,6 +37,9 @@ LABELS = {
 
 def main(_):
     """Measure, print, write."""
+    startup.start_tensorflow_quietly()
+    import silot_tf.training  # noqa: F401  registers the optimizer before gin is locked
+
     try:
         configuration.load(_GIN_FILE.value, _GIN_PARAM.value)
         suite = configuration.build(measure.Suite)
