@@ -31,7 +31,7 @@ VERDICT_WORDS = {
     "yes": "yes",
     "no": "no",
     "not measured": "not measured",
-    "shown": "shown",
+    "shown": "no verdict",
     "look": "see clips",
 }
 
