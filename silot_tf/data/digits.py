@@ -1,5 +1,6 @@
 """Small pictures of handwritten digits: real MNIST, and the digits that come with scikit-learn."""
 
+import abc
 import dataclasses
 import gzip
 import hashlib
@@ -35,7 +36,7 @@ class DigitPool:
     labels: np.ndarray
 
 
-class DigitSource:
+class DigitSource(abc.ABC):
     """Digits as 14x14 masks in three disjoint pools; subclasses read the pictures.
 
     Subclasses define `description()`, a dictionary that identifies the digits (it goes into the manifest of
@@ -45,9 +46,9 @@ class DigitSource:
 
     _pools: dict[str, DigitPool] | None = None
 
+    @abc.abstractmethod
     def description(self) -> dict:
         """JSON-serialisable identity of the digits."""
-        raise NotImplementedError
 
     def pool(self, split: str) -> DigitPool:
         """Digits of `split`, one of "train", "val", "test"; disjoint between splits.
@@ -67,8 +68,9 @@ class DigitSource:
             )
         return self._pools[split]
 
+    @abc.abstractmethod
     def _load(self) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+        """All masks `[n,14,14]` uint8 and labels `[n]`."""
 
 
 def split_rows(labels) -> dict[str, np.ndarray]:
