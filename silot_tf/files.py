@@ -1,6 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON files read with one clear error."""
 
 import contextlib
+import json
 import os
 import pathlib
 import tempfile
@@ -34,6 +35,28 @@ def write_atomic(path, data: bytes | str) -> pathlib.Path:
             raise cannot_write(path, error) from error
         raise
     return path
+
+
+def read_json_object(path, cure: str) -> dict:
+    """The JSON object in a file, {} where there is no such file.
+
+    Args:
+      path: of the file.
+      cure: what to do about a damaged file, for the error message.
+
+    Raises:
+      UserError: if the file cannot be read, or holds something else.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged and cannot be read ({error}); expected whole JSON: {cure}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {type(content).__name__}, expected a JSON object: {cure}")
+    return content
 
 
 def cannot_write(path, error: OSError) -> UserError:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import silot_tf
 from silot_tf import files
-from silot_tf.errors import UserError
 
 RUN_FILE = "run.json"
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy", "scipy", "gin-config", "motmetrics")
@@ -31,17 +30,7 @@ class RunStamp:
 
     def read(self) -> dict:
         """What is recorded so far, {} for a new folder. Raises UserError when the file is damaged."""
-        if not self._path.is_file():
-            return {}
-        try:
-            record = json.loads(self._path.read_text())
-        except ValueError as error:
-            raise UserError(
-                f"{self._path} is damaged ({error}); expected JSON: delete it, the run itself is in checkpoints/"
-            ) from error
-        if not isinstance(record, dict):
-            raise UserError(f"{self._path} does not hold a JSON object; delete it")
-        return record
+        return files.read_json_object(self._path, "delete it, the run itself is in checkpoints/")
 
     def begin(
         self,

@@ -107,18 +107,3 @@ def weighted_mean(batches: Sequence[tuple[float, Mapping[str, float]]]) -> dict[
         having = [(weight, values[name]) for weight, values in batches if name in values]
         result[name] = float(np.average([value for _, value in having], weights=[weight for weight, _ in having]))
     return result
-
-
-def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Metric -> `mean`, `std` and `seeds` over runs with different seeds, for the metrics that every run has.
-
-    `std` is the standard deviation with divisor `seeds`, so 0 for a single run.
-    """
-    if not runs:
-        return {}
-    shared = [name for name in runs[0] if all(name in run for run in runs)]
-    result = {}
-    for name in shared:
-        values = np.array([run[name] for run in runs], np.float64)
-        result[name] = {"mean": float(np.mean(values)), "std": float(np.std(values)), "seeds": len(values)}
-    return result

@@ -2,14 +2,16 @@
 
 import csv
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from silot_tf import files
 from silot_tf.errors import UserError
+
+CURE = "delete it and evaluate again"
 
 RUN_FILES = (
     "run.json",
@@ -91,11 +93,11 @@ def read_run(folder: Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir() or not any((folder / name).is_file() for name in RUN_FILES):
         raise UserError(f"{folder} is not a run folder: expected run.json or config.gin in it; name one with --run_dir")
-    results = _read_json(folder / "results" / "metrics.json")
+    results = files.read_json_object(folder / "results" / "metrics.json", CURE)
     _check_results(folder / "results" / "metrics.json", results)
     return Run(
         folder=folder,
-        info=_read_json(folder / "run.json"),
+        info=files.read_json_object(folder / "run.json", CURE),
         config=_read_text(folder / "config.gin"),
         operative_config=_read_text(folder / "operative_config.gin"),
         log=read_log(folder / "metrics.csv"),
@@ -181,20 +183,6 @@ def _number(cell: str) -> float:
 
 def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _read_json(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): expected whole JSON; delete it and evaluate again"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}, expected a JSON object; delete it, evaluate again")
-    return content
 
 
 def _check_results(path: Path, results: dict) -> None:

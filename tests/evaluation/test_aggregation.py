@@ -51,12 +51,3 @@ def test_nothing_added_gives_nothing():
 def test_not_a_number_is_passed_on_and_absence_is_not():
     values = aggregation.weighted_mean([(1, {"a": 1.0, "b": math.nan}), (3, {"b": 1.0})])
     assert values["a"] == 1 and math.isnan(values["b"])
-
-
-def test_spread_over_seeds():
-    runs = [{"ap": 0.5, "only_here": 1.0}, {"ap": 0.7}, {"ap": 0.9}]
-    assert aggregation.over_seeds(runs) == {
-        "ap": {"mean": pytest.approx(0.7), "std": pytest.approx((0.08 / 3) ** 0.5), "seeds": 3}
-    }
-    assert aggregation.over_seeds(runs[1:2])["ap"]["std"] == 0
-    assert aggregation.over_seeds([]) == {}
