@@ -4,6 +4,7 @@ import math
 
 import gin
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -25,6 +26,12 @@ def grid_padding(frame_size: int, receptive_field: int, cell_size: int) -> tuple
     before = receptive_field // 2 - cell_size // 2
     after = receptive_field + (cells - 1) * cell_size - frame_size - before
     return cells, before, after
+
+
+def cell_indices(rows: int, columns: int) -> np.ndarray:
+    """(row, column) of every grid cell, row-major, `[rows * columns, 2]` float32."""
+    indices = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    return np.stack(indices, axis=-1).reshape(-1, 2).astype(np.float32)
 
 
 @gin.register(module="layers")

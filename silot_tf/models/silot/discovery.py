@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from silot_tf.layers.convolution import cell_indices
 from silot_tf.layers.mlp import MLP
 from silot_tf.models.silot.objects import clip_logit, hold_back, squash, std_from_logit
 from silot_tf.ops import distributions
@@ -78,8 +79,7 @@ class Discovery(keras.layers.Layer):
         low, high = CENTRE_RANGE
         in_cell = low + (high - low) * in_cell
         local = tf.concat([in_cell, size], -1)
-        corners = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1).reshape(cells, 2)
-        centre = (tf.reshape(in_cell, [-1, cells, 2]) + corners.astype(np.float32)) * self.cell_in_anchors
+        centre = (tf.reshape(in_cell, [-1, cells, 2]) + cell_indices(rows, columns)) * self.cell_in_anchors
         box = tf.concat([centre, tf.reshape(size, [-1, cells, 2])], -1)
 
         # What.

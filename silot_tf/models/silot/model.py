@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from silot_tf.errors import UserError
-from silot_tf.layers.convolution import ConvolutionStack, GridEncoder
+from silot_tf.layers.convolution import ConvolutionStack, GridEncoder, cell_indices
 from silot_tf.layers.mlp import MLP
 from silot_tf.layers.recurrent import unroll as unroll_over_time
 from silot_tf.layers.spatial_attention import SpatialAttention
@@ -287,8 +287,7 @@ class SILOT(VideoModel):
     def _attend_from_cells(self, objects, grid):
         """What is already known around each cell, `[B,rows,columns,64]` (2.4)."""
         rows, columns = grid.shape[1:3]
-        cells = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1).reshape(1, -1, 2)
-        centres = ((cells + 0.5) * self.backbone.cell_size / self.anchor).astype(np.float32)
+        centres = (cell_indices(rows, columns)[None] + 0.5) * self.backbone.cell_size / self.anchor
         mask = None if self.attend_empty_slots else objects["exists"][..., 0]
         known = self.discovery_attention(
             feature_vector(objects, "hidden", self.use_position),
