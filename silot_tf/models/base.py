@@ -15,6 +15,9 @@ class VideoModel(keras.Model, abc.ABC):
 
     causal = True
 
+    #: Objects that the state can hold; None where that is not a fixed number.
+    num_slots: int | None = None
+
     #: Names and evaluation values of quantities that a training configuration may anneal over updates.
     annealed_quantities: dict[str, float] = {}  # noqa: RUF012  (overridden whole by each model)
 
