@@ -83,6 +83,16 @@ def test_imports_go_one_way(path):
         assert used <= COMMON
 
 
+def test_recording_stands_beside_the_library():
+    """atari_data uses files and data formats of ours, nothing of ours needs atari_data."""
+    for path in modules():
+        if room_of(path) != "reproduce":
+            assert not [name for name in imports(path) if name.split(".")[0] == "atari_data"], path
+    for path in (ROOT / "atari_data").rglob("*.py"):
+        used = rooms_imported(path)
+        assert used <= {"data", "errors", "files"}, path
+
+
 def test_every_room_has_a_rule():
     folders = {path.name for path in (ROOT / "silot_tf").iterdir() if path.is_dir() and any(path.glob("*.py"))}
     assert folders <= set(ALLOWED)
@@ -179,7 +189,7 @@ def test_shared_code_names_no_model(path):
     "module",
     [
         "silot_tf",
-        *(f"silot_tf.{name}" for name in ("contracts", "errors", "schedules", "configuration")),
+        *(f"silot_tf.{name}" for name in ("contracts", "errors", "schedules", "configuration", "data.rollouts")),
         "gin_configs",
     ],
 )

@@ -28,7 +28,8 @@ class Scenes:
       position: `[C,N,2]` float64, (top, left) at frame 0, pixels.
       velocity: `[C,N,2]` float64, pixels per frame.
       size: `[C,N,2]` int, (rows, columns) of the drawn rectangle.
-      alpha: `[C,N,m,m]` uint8, opacity of the drawn patch in its top-left corner, 0 elsewhere.
+      alpha: `[C,N,m,m]` uint8, or float32 from 0 to 255: opacity of the drawn patch in its top-left corner, 0
+        elsewhere.
       colour: `[C,N,channels]` uint8.
       extent: `[C,N,4]` float, (top, bottom, left, right) edges of the patch's content, pixels inside its
         rectangle.
@@ -144,7 +145,8 @@ def draw_clips(scenes: Scenes, corners, frame_size: tuple[int, int]) -> np.ndarr
     """Pictures of all clips, `[C,T,H,W,channels]` uint8: patches over black in index order, the last one on
     top.
 
-    The blend `alpha / 255 * colour + (1 - alpha / 255) * below` is computed exactly and cut to an integer.
+    The blend `alpha / 255 * colour + (1 - alpha / 255) * below` is computed exactly (opacities that are no integers:
+    in float32) and cut to an integer.
 
     Args:
       scenes: what to draw.
@@ -157,15 +159,16 @@ def draw_clips(scenes: Scenes, corners, frame_size: tuple[int, int]) -> np.ndarr
     rows, columns = frame_size[0] + side, frame_size[1] + side
     canvas = np.zeros((clips * frames, rows * columns, channels), np.uint8)
     inside = (np.arange(side)[:, None] * columns + np.arange(side)).reshape(-1)
+    # Products of two bytes are at most 255 * 255, which fits 16 bits.
+    wide, divide = (np.uint16, np.floor_divide) if scenes.alpha.dtype == np.uint8 else (np.float32, np.divide)
     for k in range(patches):
         drawn = np.flatnonzero(scenes.count > k)
         corner = corners[drawn, k]
         pixels = (corner[..., 0] * columns + corner[..., 1]).reshape(-1, 1) + inside
         images = (drawn[:, None] * frames + np.arange(frames)).reshape(-1, 1)
-        alpha = np.repeat(scenes.alpha[drawn, k].reshape(-1, side * side, 1), frames, 0).astype(np.uint16)
-        colour = np.repeat(scenes.colour[drawn, k][:, None], frames, 0).astype(np.uint16)
-        # At most 255 * 255, which fits 16 bits.
-        canvas[images, pixels] = (alpha * colour + (255 - alpha) * canvas[images, pixels]) // 255
+        alpha = np.repeat(scenes.alpha[drawn, k].reshape(-1, side * side, 1), frames, 0).astype(wide)
+        colour = np.repeat(scenes.colour[drawn, k][:, None], frames, 0).astype(wide)
+        canvas[images, pixels] = divide(alpha * colour + (255 - alpha) * canvas[images, pixels], 255)
     canvas = canvas.reshape(clips, frames, rows, columns, channels)
     return canvas[:, :, : frame_size[0], : frame_size[1]]
 

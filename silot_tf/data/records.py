@@ -60,6 +60,7 @@ def load_or_generate(
     parameters: dict,
     num_clips: int,
     generate: Callable[[int, int], dict[str, np.ndarray]],
+    clips_per_shard: int | None = None,
 ) -> ClipCache:
     """The cache of these parameters, generated first if it does not exist.
 
@@ -70,6 +71,7 @@ def load_or_generate(
       num_clips: number of clips.
       generate: `(start, stop) -> arrays` with leading dimension `stop - start`, for clips start..stop-1; must
         not depend on how the clips are cut into pieces.
+      clips_per_shard: how many to generate at once and write to one file; None for `CLIPS_PER_SHARD`.
 
     Raises:
       UserError: if a cache exists but differs from its manifest, or if it cannot be written.
@@ -78,7 +80,7 @@ def load_or_generate(
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
     folder = pathlib.Path(root) / f"{name}-{key}"
     if not os.path.exists(folder):
-        _generate(folder, parameters, num_clips, generate)
+        _generate(folder, parameters, num_clips, generate, clips_per_shard or CLIPS_PER_SHARD)
     return load(folder, parameters)
 
 
@@ -125,7 +127,7 @@ def _verify(path: pathlib.Path, size: int, checksum: str, cure: str) -> None:
         raise UserError(f"{path} cannot be read ({error}); {cure}") from error
 
 
-def _generate(folder, parameters, num_clips, generate) -> None:
+def _generate(folder, parameters, num_clips, generate, clips_per_shard) -> None:
     logging.info("generating %d clips into %s", num_clips, folder)
     # The name tells whose it is, so that what a killed process left behind can be cleared away later.
     partial = folder.with_name(f"{folder.name}.partial-{socket.gethostname()}-{os.getpid()}")
@@ -134,11 +136,11 @@ def _generate(folder, parameters, num_clips, generate) -> None:
         partial.mkdir(parents=True)
     try:
         entries, fields = [], {}
-        starts = range(0, num_clips, CLIPS_PER_SHARD)
+        starts = range(0, num_clips, clips_per_shard)
         title = f"generating {folder.name}"
         with tqdm(total=num_clips, desc=title, unit="clip", leave=len(starts) > 1) as progress:
             for number, start in enumerate(starts):
-                stop = min(start + CLIPS_PER_SHARD, num_clips)
+                stop = min(start + clips_per_shard, num_clips)
                 clips = generate(start, stop)
                 fields = {
                     key: {"dtype": value.dtype.name, "shape": list(value.shape[1:])} for key, value in clips.items()
