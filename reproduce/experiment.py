@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,8 +11,8 @@ import gin
 import keras
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
+from reproduce import progress
 from silot_tf import configuration
 from silot_tf.errors import UserError
 from silot_tf.evaluation import results
@@ -34,7 +33,11 @@ class Experiment:
         that every seed gets its own).
       training: how to train.
       evaluator: how to evaluate, in training and at the end.
+      test_model: constructor of the model that the weights are put into for the tests, for example with more slots for
+        larger frames; None for `model`.
+      test_evaluator: how to evaluate at the end; None for `evaluator`.
       baselines: `evaluation.TunedBaseline` or alike, run on the same test clips.
+      further_tests: `reproduce.FurtherTest`s of the same weights, run after the tests on `dataset`.
       report: has `write(run_dirs, out_dir)`; None for no report.
       seeds: of the runs; several make one folder each and a common report.
       weights: which weights are evaluated at the end: "final", "overall" or "latest" (`training.restoring`).
@@ -47,7 +50,10 @@ class Experiment:
     model: Callable
     training: TrainingLoop
     evaluator: Evaluator
+    test_model: Callable | None = None
+    test_evaluator: Evaluator | None = None
     baselines: Sequence = ()
+    further_tests: Sequence = ()
     report: object = None
     seeds: Sequence[int] = (0,)
     weights: str = "final"
@@ -58,13 +64,16 @@ class Experiment:
     def __post_init__(self):
         if not self.seeds:
             raise UserError("Experiment.seeds is empty; expected at least one number")
+        names = [test.name for test in self.further_tests]
+        if len(set(names)) < len(names):
+            raise UserError(f"Experiment.further_tests are called {', '.join(names)}; expected different names")
         if self.weights not in restoring.CHOICES:
             raise UserError(f"Experiment.weights is '{self.weights}'; expected one of {', '.join(restoring.CHOICES)}")
 
-    def new_model(self, seed: int):
-        """A built model with the initial weights that belong to `seed`."""
+    def new_model(self, seed: int, constructor: Callable | None = None):
+        """A built model of `constructor` (None: `model`) with the initial weights that belong to `seed`."""
         keras.utils.set_random_seed(seed)
-        model = self.model()
+        model = (constructor or self.model)()
         model.build_variables(self.dataset.frame_shape)
         weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
         logging.info("%s with %s weights", type(model).__name__, f"{weights:,}")
@@ -120,8 +129,7 @@ class Experiment:
           seed: of the run; also of the noise at evaluation.
           again: evaluate also when there are results for these weights and this configuration.
         """
-        # The model that was just trained saves compiling its evaluation again.
-        model = self._models.pop(seed, None) or self.new_model(seed)
+        model, evaluator = self._model_for_tests(seed), self.test_evaluator or self.evaluator
         weights = restoring.restore_weights(run_dir, model, self.weights)
         stamp = RunStamp(run_dir)
         identity = {"weights": dataclasses.asdict(weights), "configuration": _digest(configuration.bound())}
@@ -134,14 +142,16 @@ class Experiment:
         metrics, examples = {}, []
         conditions = dict(self.dataset.test_conditions)
         for name in conditions:
-            metrics[name] = self._evaluate_condition(model, name, seed)
+            metrics[name] = self._evaluate_condition(model, evaluator, name, seed)
             if self.test_examples:
-                first = next(iter(self.dataset.test_batches(name, self.evaluator.batch_size)))
-                clips = self.evaluator.example_clips(model, first, seed, clips=self.test_examples)
+                first = next(iter(self.dataset.test_batches(name, evaluator.batch_size)))
+                clips = evaluator.example_clips(model, first, seed, clips=self.test_examples)
                 examples.append(clips | {"condition": np.full(len(clips["video"]), name)})
-        baselines = {baseline.name: self._evaluate_baseline(baseline) for baseline in self.baselines}
+        baselines = {
+            baseline.name: self._evaluate_baseline(baseline, evaluator.batch_size) for baseline in self.baselines
+        }
         if examples:
-            results.write_examples(run_dir, _join(examples))
+            results.write_examples(run_dir, results.join_examples(examples))
         configuration.write(pathlib.Path(run_dir) / results.FOLDER, configuration.CONFIG_FILE, configuration.bound())
         results.write_metrics(
             run_dir,
@@ -149,8 +159,10 @@ class Experiment:
             baselines=baselines,
             conditions=conditions,
             condition_label=self.dataset.condition_label,
-            protocol=dict(self.evaluator.protocol) | {b.name: b.protocol for b in self.baselines},
+            protocol=dict(evaluator.protocol) | {b.name: b.protocol for b in self.baselines},
         )
+        for test in self.further_tests:
+            test.run(run_dir, model, seed, identity["weights"])
         hours = (time.monotonic() - started) / 3600
         stamp.add(hours={"evaluate": hours}, evaluated=identity, status="evaluated")
 
@@ -160,16 +172,31 @@ class Experiment:
             return None
         return self.report.write(list(run_dirs), out_dir)
 
-    def _evaluate_condition(self, model, name: str, seed: int) -> dict[str, float]:
-        batches = self.dataset.test_batches(name, self.evaluator.batch_size)
-        with _bar(desc=f"testing on {name}", unit=" batches") as bar:
-            return self.evaluator.evaluate(model, batches, seed=seed, on_batch=lambda done: bar.update(done - bar.n))
+    def _model_for_tests(self, seed: int):
+        """A model to put the weights of a run into."""
+        # The model that was just trained saves compiling its evaluation again.
+        trained = self._models.pop(seed, None)
+        if self.test_model is None:
+            return trained or self.new_model(seed)
+        model, slots = self.new_model(seed, self.test_model), (trained or self.model()).num_slots
+        if None not in (slots, model.num_slots) and model.num_slots < slots:
+            logging.warning(
+                "tests use %d slots, fewer than the %d of training: objects beyond them are lost; see test_model",
+                model.num_slots,
+                slots,
+            )
+        return model
 
-    def _evaluate_baseline(self, baseline) -> dict[str, dict[str, float]]:
+    def _evaluate_condition(self, model, evaluator, name: str, seed: int) -> dict[str, float]:
+        batches = self.dataset.test_batches(name, evaluator.batch_size)
+        with progress.bar(desc=f"testing on {name}", unit=" batches") as bar:
+            return evaluator.evaluate(model, batches, seed=seed, on_batch=lambda done: bar.update(done - bar.n))
+
+    def _evaluate_baseline(self, baseline, size: int) -> dict[str, dict[str, float]]:
         """Condition -> metrics; kept, since the next seed asks for the same."""
         if id(baseline) not in self._baseline_results:
-            size, found = self.evaluator.batch_size, {}
-            for name in _bar(self.dataset.test_conditions, desc=baseline.name, unit=" conditions"):
+            found = {}
+            for name in progress.bar(self.dataset.test_conditions, desc=baseline.name, unit=" conditions"):
                 chosen = baseline.tune(self.dataset.validation_condition_batches(name, size))
                 found[name] = baseline.evaluate(self.dataset.test_batches(name, size), chosen)
             self._baseline_results[id(baseline)] = found
@@ -191,20 +218,5 @@ class Experiment:
             )
 
 
-def _bar(*arguments, **settings) -> tqdm:
-    """A progress line that disappears when done, and is rare in log files."""
-    return tqdm(
-        *arguments, leave=False, dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30.0, **settings
-    )
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(json.dumps(sorted(configuration.statements(text).items())).encode()).hexdigest()
-
-
-def _join(parts: Sequence[dict]) -> dict[str, np.ndarray]:
-    """Example clips of several conditions in one dictionary; scalars are those of the first."""
-    return {
-        name: value if np.ndim(value) == 0 else np.concatenate([part[name] for part in parts])
-        for name, value in parts[0].items()
-    }

@@ -180,7 +180,8 @@ def _begin(setup, name: str, seed: int, run_dir: pathlib.Path, gin_files: Sequen
     if mode == "evaluate" and not path.is_file():
         raise UserError(f"{run_dir} holds no run; train first (--mode=train) or give another --run_dir")
     logging.info("run folder %s, seed %d", run_dir, seed)
-    changes = configuration.differences(path.read_text(), text, ()) if path.is_file() else []
+    stored = path.read_text() if path.is_file() else text
+    changes = configuration.differences(stored, text, configuration.FURTHER_TESTS)
     for change in changes:
         logging.info("changed since this run was started: %s", change)
     if mode in ("all", "train"):  # evaluation leaves its own configuration beside its results

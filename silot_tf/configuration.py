@@ -21,6 +21,8 @@ from silot_tf.errors import UserError
 PACKAGE = "gin_configs"
 CONFIG_FILE, OPERATIVE_FILE = "config.gin", "operative_config.gin"
 
+#: Bindings of tests that come beside those of the experiment and tell their own settings.
+FURTHER_TESTS = ("Experiment.further_tests", "FurtherTest.*")
 #: Bindings that may differ when a run is resumed (`configurable.parameter`, shell patterns): how long, how often, and
 #: what is done with the result. Everything else decides the course of training.
 CHANGEABLE = (
@@ -31,12 +33,14 @@ CHANGEABLE = (
     "TrainingLoop.examples_every",
     "TrainingLoop.checkpoint_*",
     "Experiment.seeds",
+    "Experiment.test_*",
     "Experiment.weights",
     "Experiment.baselines",
     "Experiment.report",
     "Experiment.examples_*",
     "Report.*",
     "TunedBaseline.*",
+    *FURTHER_TESTS,
 )
 
 
@@ -141,7 +145,7 @@ def statements(text: str) -> dict[str, str]:
 def differences(old: str, new: str, changeable: Iterable[str] = CHANGEABLE) -> list[str]:
     """What two configurations disagree about, `changeable` bindings aside: `name: old value -> new value`.
 
-    A macro may differ when nothing but changeable bindings uses it.
+    A macro, or what is bound in a scope, may differ when nothing but changeable bindings uses it.
     """
     before, after = statements(old), statements(new)
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
@@ -191,13 +195,17 @@ def _search_path():
 
 
 def _may_change(name: str, sources, patterns, seen=()) -> bool:
-    parameter = ".".join(name.split("/")[-1].split(".")[-2:])
-    if "." in parameter:
-        return any(fnmatch.fnmatchcase(parameter, pattern) for pattern in patterns)
-    if name in seen:
+    scope, _, bare = name.rpartition("/")
+    parameter = ".".join(bare.split(".")[-2:])
+    if name in seen or any(fnmatch.fnmatchcase(parameter, pattern) for pattern in patterns):
         return True
-    users = {user for source in sources for user, value in source.items() if re.search(rf"%{re.escape(name)}\b", value)}
-    return all(_may_change(user, sources, patterns, (*seen, name)) for user in users)
+    is_macro = "." not in parameter
+    if not is_macro and not scope:
+        return False
+    use = rf"%{re.escape(name)}\b" if is_macro else rf"[@/]{re.escape(scope)}/"
+    users = {user for source in sources for user, value in source.items() if re.search(use, value)}
+    # A macro without users does nothing; a scope without any may be that of a program that is not written in gin.
+    return (is_macro or bool(users)) and all(_may_change(user, sources, patterns, (*seen, name)) for user in users)
 
 
 @contextlib.contextmanager

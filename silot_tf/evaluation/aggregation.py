@@ -3,7 +3,8 @@
 Primary protocol: a metric is computed on each batch and averaged over batches, weighted by batch size (this
 is how the published numbers were made; average precision and MOTA are not linear, so it depends a little on
 the batch size). Beside it the pooled variant: one value over all images or clips of the set, prefix
-`pooled_`. Counts (misses, false positives, switches, ground truth, clips) are totals.
+`pooled_`. Counts (misses, false positives, switches, ground truth, clips) are totals. The metrics of tracks exist once
+more for every further presence threshold, suffix `_above_50` for 0.5.
 
 Source: SILOT specification 6 and D33, D35.
 """
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from silot_tf.evaluation import counting, detection, mot
+from silot_tf.evaluation import counting, detection, mot, tracks
 from silot_tf.evaluation.tracks import Clip
 
 
@@ -24,20 +25,26 @@ class ObjectScores:
     Attributes:
       detection_thresholds: IoU thresholds of average precision.
       matching_iou: smallest IoU of a match in MOTA and IDF1.
+      presence_thresholds: further thresholds, for each of which tracks are scored without the objects whose presence
+        does not exceed it.
     """
 
     detection_thresholds: tuple[float, ...] = detection.DEFAULT_THRESHOLDS
     matching_iou: float = mot.DEFAULT_IOU
+    presence_thresholds: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchMetrics:
-    """What one batch contributes to a test set: its size, its own metrics, and what the pooled ones need."""
+    """What one batch contributes to a test set: its size, its own metrics, and what the pooled ones need.
+
+    `counts` are those of all tracks, under the suffix "", and of further presence thresholds, under theirs.
+    """
 
     clips: int
     values: dict[str, float]
     detections: detection.Detections
-    counts: mot.TrackCounts
+    counts: dict[str, mot.TrackCounts]
 
 
 def measure(
@@ -52,10 +59,12 @@ def measure(
     """
     scores = scores or ObjectScores()
     detections = detection.detections_of(clips)
-    counts = mot.track_counts(clips, scores.matching_iou)
+    counts = {"": mot.track_counts(clips, scores.matching_iou)}
+    for threshold in scores.presence_thresholds:
+        counts[threshold_suffix(threshold)] = mot.track_counts(tracks.above(clips, threshold), scores.matching_iou)
     values = {
         **detection.metrics(detections, scores.detection_thresholds),
-        **mot.metrics(counts),
+        **_track_metrics(counts),
         **counting.metrics(clips),
         **(more or {}),
     }
@@ -82,21 +91,36 @@ class SetMetrics:
         """Metric -> value over all batches so far; empty when there was none."""
         if not self._batches:
             return {}
-        counts = sum((batch.counts for batch in self._batches), mot.TrackCounts())
+        counts = {
+            suffix: sum((batch.counts[suffix] for batch in self._batches), mot.TrackCounts())
+            for suffix in self._batches[0].counts
+        }
         detections = detection.merge([batch.detections for batch in self._batches])
         pooled = {
             **detection.metrics(detections, self._scores.detection_thresholds),
-            **mot.metrics(counts),
+            **_track_metrics(counts),
         }
+        totals = {}
+        for suffix, count in counts.items():
+            totals[f"misses{suffix}"] = float(count.misses)
+            totals[f"false_positives{suffix}"] = float(count.false_positives)
+            totals[f"switches{suffix}"] = float(count.switches)
         return {
             **weighted_mean([(batch.clips, batch.values) for batch in self._batches]),
             **{f"pooled_{name}": value for name, value in pooled.items()},
-            "misses": float(counts.misses),
-            "false_positives": float(counts.false_positives),
-            "switches": float(counts.switches),
-            "ground_truth": float(counts.ground_truth),
+            **totals,
+            "ground_truth": float(counts[""].ground_truth),
             "clips": float(sum(batch.clips for batch in self._batches)),
         }
+
+
+def threshold_suffix(threshold: float) -> str:
+    """What names of metrics end in for a further presence threshold, `_above_50` for 0.5."""
+    return f"_above_{round(100 * threshold):02d}"
+
+
+def _track_metrics(counts: Mapping[str, mot.TrackCounts]) -> dict[str, float]:
+    return {name + suffix: value for suffix, c in counts.items() for name, value in mot.metrics(c).items()}
 
 
 def weighted_mean(batches: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from silot_tf.errors import UserError
 from silot_tf.evaluation import aggregation, detection, mot, protocol, reconstruction, tracks
+from silot_tf.evaluation.streaming import VideoStream
 
 ROLLOUT_PREFIX = "rollout_"
 _OBJECT_KEYS = ("where", "pres", "track_id", "is_new")
@@ -29,6 +30,8 @@ class Evaluator:
         since metrics are averaged over batches.
       detection_thresholds: IoU thresholds of average precision.
       matching_iou: smallest IoU of a match in MOTA and IDF1.
+      further_presence_thresholds: score tracks also without the objects whose presence does not exceed these, each in
+        (0, 1); names of these metrics end in `_above_50` for 0.5. A model whose own threshold is higher gains nothing.
       jit_compile: whether XLA compiles the model.
 
     Source: SILOT specification 4 (roll-out) and 6 (metrics).
@@ -41,6 +44,7 @@ class Evaluator:
         batch_size: int = 16,
         detection_thresholds: tuple[float, ...] = detection.DEFAULT_THRESHOLDS,
         matching_iou: float = mot.DEFAULT_IOU,
+        further_presence_thresholds: tuple[float, ...] = (),
         jit_compile: bool = False,
     ):
         for name, value in (("chunk_frames", chunk_frames), ("batch_size", batch_size)):
@@ -48,13 +52,18 @@ class Evaluator:
                 raise UserError(f"Evaluator.{name} is {value}; expected a whole number of at least 1")
         if rollout_from is not None and rollout_from < 1:
             raise UserError(f"Evaluator.rollout_from is {rollout_from}; expected a frame number >= 1, or None for none")
+        further = tuple(further_presence_thresholds)
+        if not all(0 < threshold < 1 for threshold in further):
+            raise UserError(
+                f"Evaluator.further_presence_thresholds is {further}; expected numbers between 0 and 1, as a tuple"
+            )
         self.rollout_from = rollout_from
         self.chunk_frames = chunk_frames
         self.batch_size = batch_size
-        self.scores = aggregation.ObjectScores(tuple(detection_thresholds), matching_iou)
+        self.scores = aggregation.ObjectScores(tuple(detection_thresholds), matching_iou, further)
         self._jit_compile = jit_compile
         self._model = None
-        self._functions: dict[int | None, tf.types.experimental.PolymorphicFunction] = {}
+        self._streams: dict[int | None, VideoStream] = {}
 
     @property
     def protocol(self) -> dict[str, str]:
@@ -69,6 +78,7 @@ class Evaluator:
         seed: int,
         max_batches: int | None = None,
         on_batch: Callable[[int], None] | None = None,
+        on_clips: Callable[[str, list[tracks.Clip]], None] | None = None,
     ) -> dict[str, float]:
         """Metric -> value; those of the roll-out carry the prefix `rollout_`.
 
@@ -81,6 +91,7 @@ class Evaluator:
           seed: number from which the noise of every batch is derived; the same seed gives the same result.
           max_batches: stop after so many batches.
           on_batch: called with the number of batches done after each one, for progress displays.
+          on_clips: called with the prefix of a mode and the tables of a batch in that mode, for further measures.
 
         Raises:
           UserError: no batch came, or clips are too short for the roll-out.
@@ -96,10 +107,10 @@ class Evaluator:
             for prefix, rollout_from in modes:
                 outputs = self._outputs(model, batch, (seed, number), rollout_from, model_batch_size)
                 first_frame = rollout_from or 0
-                collected[prefix].add(
-                    tracks.clips_from(outputs, batch, first_frame),
-                    reconstruction.metrics(outputs, batch, first_frame),
-                )
+                clips = tracks.clips_from(outputs, batch, first_frame)
+                collected[prefix].add(clips, reconstruction.metrics(outputs, batch, first_frame))
+                if on_clips is not None:
+                    on_clips(prefix, clips)
             if on_batch is not None:
                 on_batch(number + 1)
         if number < 0:
@@ -157,39 +168,28 @@ class Evaluator:
 
     def _outputs(self, model, batch: Mapping, seed: tuple[int, int], rollout_from, model_batch_size: int) -> dict:
         """NumPy outputs of whole clips: `reconstruction`, `objects` and, where there are no boxes, `mask`."""
-        clips = len(batch["video"])
-        video = _fill_up(batch["video"], model_batch_size)
         offset = batch.get("crop_offset")
-        state = model.initial_state(
-            len(video), None if offset is None else tf.constant(_fill_up(offset, model_batch_size))
+        outputs = self._stream(model, rollout_from).outputs(
+            _fill_up(batch["video"], model_batch_size),
+            seed=seed,
+            crop_offset=None if offset is None else _fill_up(offset, model_batch_size),
         )
-        function = self._function(model, rollout_from)
-        seed = tf.constant(seed, tf.int32)
-        chunk_frames = self.chunk_frames if model.causal else video.shape[1]
-        chunks = []
-        for start in range(0, video.shape[1], chunk_frames):
-            chunk = tf.constant(video[:, start : start + chunk_frames])
-            outputs, state = function(chunk, state, seed)
-            chunks.append(tf.nest.map_structure(lambda tensor: tensor.numpy()[:clips], outputs))
-        return tf.nest.map_structure(lambda *parts: np.concatenate(parts, axis=1), *chunks)
+        return tf.nest.map_structure(lambda array: array[: len(batch["video"])], outputs)
 
-    def _function(self, model, rollout_from):
-        """The compiled unrolling of `model`, kept for as long as the same model is evaluated."""
+    def _stream(self, model, rollout_from) -> VideoStream:
+        """The compiled model, kept for as long as the same one is evaluated."""
         if self._model is not model:
-            self._model, self._functions = model, {}
-        if rollout_from not in self._functions:
-
-            def unroll(video, state, seed):
-                outputs, state = model.unroll(video, state, seed=seed, training=False, rollout_from=rollout_from)
-                objects = {key: outputs["objects"][key] for key in _OBJECT_KEYS if key in outputs["objects"]}
-                # What nobody reads (distribution parameters, appearance) is not computed in a graph.
-                kept = {"reconstruction": outputs["reconstruction"], "objects": objects}
-                if "where" not in objects:
-                    kept["mask"] = outputs["mask"]
-                return kept, state
-
-            self._functions[rollout_from] = tf.function(unroll, jit_compile=self._jit_compile)
-        return self._functions[rollout_from]
+            self._model, self._streams = model, {}
+        if rollout_from not in self._streams:
+            self._streams[rollout_from] = VideoStream(
+                model,
+                chunk_frames=self.chunk_frames,
+                rollout_from=rollout_from,
+                reconstruction=True,
+                object_keys=_OBJECT_KEYS,
+                jit_compile=self._jit_compile,
+            )
+        return self._streams[rollout_from]
 
 
 def _fill_up(array: np.ndarray, size: int) -> np.ndarray:

@@ -20,7 +20,7 @@ import motmetrics
 import numpy as np
 from scipy import optimize
 
-from silot_tf.evaluation.tracks import Clip
+from silot_tf.evaluation.tracks import Clip, Frame
 
 DEFAULT_IOU = 0.5
 
@@ -62,8 +62,25 @@ class TrackCounts:
         return 2 * self.identity_matches / total if total else 1.0
 
 
-def track_counts(clips: Sequence[Clip], matching_iou: float = DEFAULT_IOU) -> TrackCounts:
-    """Counts of the clips of one batch.
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """What became of true objects and hypotheses, one entry per event, in order of time within each clip.
+
+    Attributes:
+      clip, frame: `[E]` int64, number of the clip and of the frame within it.
+      kind: `[E]` str, one of "MATCH", "SWITCH" (a match with another id than the last one), "MISS", "FP".
+      truth_id, track_id: `[E]` float64, NaN where the event has none.
+    """
+
+    clip: np.ndarray
+    frame: np.ndarray
+    kind: np.ndarray
+    truth_id: np.ndarray
+    track_id: np.ndarray
+
+
+def events_of(clips: Sequence[Clip], matching_iou: float = DEFAULT_IOU) -> Events:
+    """The events of the clips of one batch.
 
     Args:
       clips: see `silot_tf.evaluation.tracks`.
@@ -71,39 +88,69 @@ def track_counts(clips: Sequence[Clip], matching_iou: float = DEFAULT_IOU) -> Tr
     """
     # No limit on the time after which a re-found object counts as a switch (specification 6.2).
     accumulator = motmetrics.MOTAccumulator(max_switch_time=float("inf"))
-    frame_number = identity_matches = truth_start = hypothesis_start = 0
-    ground_truth = hypotheses = 0
-    for clip in clips:
-        together: dict[tuple[int, int], int] = {}
-        for frame in clip:
-            tracked = frame.track_id >= 0
-            truth_id, track_id = frame.truth_id, frame.track_id[tracked]
-            distances = 1.0 - frame.overlaps[tracked].T
-            distances[distances > 1.0 - matching_iou] = np.nan
-            accumulator.update(truth_start + truth_id, hypothesis_start + track_id, distances, frameid=frame_number)
-            frame_number += 1
-            ground_truth += len(truth_id)
-            hypotheses += len(track_id)
-            for g, h in zip(*np.nonzero(np.isfinite(distances)), strict=True):
-                pair = (int(truth_id[g]), int(track_id[h]))
-                together[pair] = together.get(pair, 0) + 1
-        identity_matches += _best_assignment(together)
-        truth_start += 1 + max((int(frame.truth_id.max(initial=0)) for frame in clip), default=0)
-        hypothesis_start += 1 + max((int(frame.track_id.max(initial=0)) for frame in clip), default=0)
-    events = accumulator.events["Type"].value_counts() if frame_number else {}
+    places, truth_starts, track_starts = [], [0], [0]
+    for number, clip in enumerate(clips):
+        for t, frame in enumerate(clip):
+            accumulator.update(
+                truth_starts[-1] + frame.truth_id,
+                track_starts[-1] + frame.track_id[frame.track_id >= 0],
+                _distances(frame, matching_iou),
+                frameid=len(places),
+            )
+            places.append((number, t))
+        truth_starts.append(truth_starts[-1] + 1 + max((int(f.truth_id.max(initial=0)) for f in clip), default=0))
+        track_starts.append(track_starts[-1] + 1 + max((int(f.track_id.max(initial=0)) for f in clip), default=0))
+    if not places:
+        return Events(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, str, np.float64, np.float64)))
+    table = accumulator.events
+    table = table[table["Type"].isin(("MATCH", "SWITCH", "MISS", "FP"))]
+    clip, frame = np.array(places)[table.index.get_level_values(0).to_numpy(np.int64)].T
+    truth_id, track_id = (table[column].to_numpy(np.float64) for column in ("OId", "HId"))
+    return Events(
+        clip,
+        frame,
+        table["Type"].to_numpy(str),
+        truth_id - np.array(truth_starts)[clip],
+        track_id - np.array(track_starts)[clip],
+    )
+
+
+def track_counts(clips: Sequence[Clip], matching_iou: float = DEFAULT_IOU) -> TrackCounts:
+    """Counts of the clips of one batch; arguments as in `events_of`."""
+    kinds, numbers = np.unique(events_of(clips, matching_iou).kind, return_counts=True)
+    events = dict(zip(kinds.tolist(), numbers.tolist(), strict=True))
+    frames = [frame for clip in clips for frame in clip]
     return TrackCounts(
-        misses=int(events.get("MISS", 0)),
-        false_positives=int(events.get("FP", 0)),
-        switches=int(events.get("SWITCH", 0)),
-        ground_truth=ground_truth,
-        hypotheses=hypotheses,
-        identity_matches=identity_matches,
+        misses=events.get("MISS", 0),
+        false_positives=events.get("FP", 0),
+        switches=events.get("SWITCH", 0),
+        ground_truth=sum(len(frame.truth_id) for frame in frames),
+        hypotheses=sum(int(np.sum(frame.track_id >= 0)) for frame in frames),
+        identity_matches=sum(_identity_matches(clip, matching_iou) for clip in clips),
     )
 
 
 def metrics(counts: TrackCounts) -> dict[str, float]:
     """`mota` and `idf1`."""
     return {"mota": counts.mota, "idf1": counts.idf1}
+
+
+def _distances(frame: Frame, matching_iou: float) -> np.ndarray:
+    """`[G,P]` distances of true objects and hypotheses, NaN for pairs that may not match."""
+    distances = 1.0 - frame.overlaps[frame.track_id >= 0].T
+    distances[distances > 1.0 - matching_iou] = np.nan
+    return distances
+
+
+def _identity_matches(clip: Clip, matching_iou: float) -> int:
+    """Appearances explained by the best one-to-one assignment of whole tracks."""
+    together: dict[tuple[int, int], int] = {}
+    for frame in clip:
+        track_id = frame.track_id[frame.track_id >= 0]
+        for g, h in zip(*np.nonzero(np.isfinite(_distances(frame, matching_iou))), strict=True):
+            pair = (int(frame.truth_id[g]), int(track_id[h]))
+            together[pair] = together.get(pair, 0) + 1
+    return _best_assignment(together)
 
 
 def _best_assignment(together: dict[tuple[int, int], int]) -> int:

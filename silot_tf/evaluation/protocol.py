@@ -1,6 +1,6 @@
 """One text per metric that says how it is computed: the same words in results, report and README."""
 
-from silot_tf.evaluation.aggregation import ObjectScores
+from silot_tf.evaluation.aggregation import ObjectScores, threshold_suffix
 
 
 def describe(scores: ObjectScores, rollout_from: int | None, batch_size: int) -> dict[str, str]:
@@ -15,7 +15,8 @@ def describe(scores: ObjectScores, rollout_from: int | None, batch_size: int) ->
     pooled = "Computed once over the whole test set."
     texts = {
         **_linear_metrics(averaged),
-        **_totals(),
+        **_with_thresholds(_totals(), scores),
+        **_set_sizes(),
         **_object_metrics(scores, averaged),
         **{f"pooled_{name}": text for name, text in _object_metrics(scores, pooled).items()},
     }
@@ -42,6 +43,12 @@ def _object_metrics(scores: ObjectScores, reduction: str) -> dict[str, str]:
             f"ap_{round(100 * tau):02d}": f"Average precision at IoU > {tau:g}: {precision}"
             for tau in scores.detection_thresholds
         },
+        **_with_thresholds(_track_metrics(iou, reduction), scores),
+    }
+
+
+def _track_metrics(iou: float, reduction: str) -> dict[str, str]:
+    return {
         "mota": (
             "1 - (misses + switches + false positives) / appearances of true objects. Hypotheses are the "
             f"objects with a track id (presence above the model's threshold); pairs need IoU >= {iou:g}; the "
@@ -74,6 +81,17 @@ def _totals() -> dict[str, str]:
         "misses": "Appearances of true objects without a match, total.",
         "false_positives": "Appearances of tracked objects without a match, total.",
         "switches": "Matches with another id than the last one of the same true object, total.",
-        "ground_truth": "Appearances of true objects, total.",
-        "clips": "Number of clips.",
     }
+
+
+def _set_sizes() -> dict[str, str]:
+    return {"ground_truth": "Appearances of true objects, total.", "clips": "Number of clips."}
+
+
+def _with_thresholds(texts: dict[str, str], scores: ObjectScores) -> dict[str, str]:
+    """The texts, and once more for every further presence threshold."""
+    result = dict(texts)
+    for threshold in scores.presence_thresholds:
+        note = f" Only objects with presence above {threshold:g} keep their ids, whatever the model's threshold."
+        result |= {name + threshold_suffix(threshold): text + note for name, text in texts.items()}
+    return result

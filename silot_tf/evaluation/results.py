@@ -15,23 +15,38 @@ Values that are not finite are stored as null and read back as NaN.
     the last line again with prefix `rollout_`, and the scalar rollout_from: both only with a roll-out
     condition [E] str, optional: test condition of each clip
 Boxes are (y, x, height, width), centre and size in fractions of the frame.
+
+`<run_dir>/results/further/<name>.json` and `.npz`, one pair for each further test of the same weights:
+    title, description          for readers
+    weights                     which weights were tested, as in run.json
+    frames, lengths             frames per clip; lengths after which clips are scored, ascending
+    trained_frames, window      frames per clip in training (null: not said); frames in the windows of `mota_window`
+    conditions, condition_label, protocol   as above, with the names of curves
+    model                       condition -> {"lengths": {length: {metric: value}}, "over_time": {name: [value, ...]}}
+    baselines                   baseline -> condition -> the same
+Curves have one value per frame; null where there is none. The arrays of the .npz are those of `examples.npz`.
 """
 
+import io
 import json
 import math
-import os
 import pathlib
-import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from silot_tf import files
 from silot_tf.errors import UserError
 
 FOLDER = "results"
 METRICS_FILE = "metrics.json"
 EXAMPLES_FILE = "examples.npz"
+FURTHER = "further"
+_FURTHER_SECTIONS = (
+    "title", "description", "weights", "frames", "lengths", "trained_frames", "window", "conditions",
+    "condition_label", "protocol", "model", "baselines",
+)  # fmt: skip
 _SECTIONS = ("model", "baselines", "conditions", "condition_label", "protocol")
 
 
@@ -53,7 +68,7 @@ def write_metrics(
         "protocol": protocol,
     }
     text = json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
-    return _replace(run_dir, METRICS_FILE, lambda stream: stream.write(text.encode()))
+    return files.write_atomic(pathlib.Path(run_dir) / FOLDER / METRICS_FILE, text)
 
 
 def read_metrics(run_dir) -> dict:
@@ -73,7 +88,15 @@ def read_metrics(run_dir) -> dict:
 
 def write_examples(run_dir, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
     """Path of the file written; `arrays` as `Evaluator.example_clips` gives them."""
-    return _replace(run_dir, EXAMPLES_FILE, lambda stream: np.savez_compressed(stream, **arrays))
+    return files.write_atomic(pathlib.Path(run_dir) / FOLDER / EXAMPLES_FILE, _packed(arrays))
+
+
+def join_examples(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Example clips of several conditions in one dictionary; scalars are those of the first; {} of nothing."""
+    return {
+        name: value if np.ndim(value) == 0 else np.concatenate([part[name] for part in parts])
+        for name, value in (parts[0].items() if parts else ())
+    }
 
 
 def read_examples(run_dir) -> dict[str, np.ndarray]:
@@ -86,6 +109,44 @@ def read_examples(run_dir) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is damaged ({error}); write it again with --mode=evaluate") from error
 
 
+def write_further(run_dir, name: str, document: Mapping, examples: Mapping[str, np.ndarray]) -> pathlib.Path:
+    """Path of the JSON file of one further test; sections and arrays as in the docstring of the module.
+
+    Args:
+      run_dir: the run folder.
+      name: of the test.
+      document: what the JSON file holds.
+      examples: arrays of example clips; none, and the file of an earlier test is deleted.
+    """
+    path = further_path(run_dir, name)
+    arrays = path.with_suffix(".npz")
+    if examples:
+        files.write_atomic(arrays, _packed(examples))
+    else:
+        arrays.unlink(missing_ok=True)
+    return files.write_atomic(path, json.dumps(_finite(document), allow_nan=False) + "\n")
+
+
+def read_further(run_dir) -> dict[str, dict]:
+    """Name -> contents of the JSON file of every further test, by name; null stands for NaN and is left as None.
+
+    Raises:
+      UserError: if a file is damaged or incomplete.
+    """
+    found = {}
+    for path in sorted((pathlib.Path(run_dir) / FOLDER / FURTHER).glob("[!.]*.json")):
+        document = files.read_json_object(path, "delete it and evaluate again")
+        if missing := [name for name in _FURTHER_SECTIONS if name not in document]:
+            raise UserError(f"{path} lacks {missing}; delete it and evaluate again")
+        found[path.stem] = document
+    return found
+
+
+def further_path(run_dir, name: str) -> pathlib.Path:
+    """Path of the JSON file of a further test; its example clips lie beside it, with the ending .npz."""
+    return pathlib.Path(run_dir) / FOLDER / FURTHER / f"{name}.json"
+
+
 def _existing(run_dir, name: str) -> pathlib.Path:
     path = pathlib.Path(run_dir) / FOLDER / name
     if not path.is_file():
@@ -93,32 +154,10 @@ def _existing(run_dir, name: str) -> pathlib.Path:
     return path
 
 
-def _replace(run_dir, name: str, write: Callable) -> pathlib.Path:
-    """Write under another name in the same folder, then rename: nobody reads half a file."""
-    folder = pathlib.Path(run_dir) / FOLDER
-    path = folder / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); choose another --run_dir or free space"
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(unfinished, 0o644)  # mkstemp gives 0600, which would hide results from colleagues
-        os.replace(unfinished, path)
-    except BaseException as error:
-        pathlib.Path(unfinished).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise UserError(
-                f"{path} cannot be written ({error.strerror}); choose another --run_dir or free space"
-            ) from error
-        raise
-    return path
+def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
 
 
 def _finite(value):
@@ -128,6 +167,8 @@ def _finite(value):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, np.integer):
         return int(value)
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_finite(entry) for entry in value]
     return value
 
 

@@ -6,7 +6,7 @@ settled once, here.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -90,6 +90,19 @@ def clips_from(outputs: Mapping, batch: Mapping, first_frame: int = 0) -> list[C
             )
         clips.append(clip)
     return clips
+
+
+def above(clips: Sequence[Clip], threshold: float) -> list[Clip]:
+    """The clips with ids taken from all objects whose presence is `threshold` or less.
+
+    Where presence never rises, these are the tracks of a model that gives ids from that threshold on, up to the
+    numbering of ids.
+    """
+
+    def untracked(frame: Frame) -> Frame:
+        return dataclasses.replace(frame, track_id=np.where(frame.confidence > threshold, frame.track_id, -1))
+
+    return [[untracked(frame) for frame in clip] for clip in clips]
 
 
 def edges_of(where, image_shape) -> np.ndarray:

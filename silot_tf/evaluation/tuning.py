@@ -110,6 +110,11 @@ class TunedBaseline:
             raise UserError(f"{self.name} got no test clips; expected at least one batch")
         return {name: results[chosen[_objective_of(name)]][name] for name in results[settings[0]]}
 
+    def clips(self, batches: Iterable[Mapping], setting) -> Iterator[list[tracks.Clip]]:
+        """Tables of the clips that `evaluate` would score under one setting, batch by batch, for further measures."""
+        for batch in _first_clips(batches, self._test_clips):
+            yield tracks.clips_from(self._baseline.scan(batch["video"]).outputs(setting), batch)
+
     def _measure(self, batch: Mapping, settings) -> dict:
         """Setting -> (scores of the batch, objects per frame); equal outputs are scored once."""
         scan = self._baseline.scan(batch["video"])

@@ -1,6 +1,7 @@
 """Results of several runs as curves over conditions: mean and spread over seeds."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -74,7 +75,7 @@ def model_curves(groups: Mapping[str, Sequence[Run]], labels: Mapping[str, str],
         tables = [(run.results["model"], _conditions(run)) for run in runs if run.results.get("model")]
         if tables:
             label = labels.get(experiment) or (model_name if len(groups) == 1 or not experiment else experiment)
-            curves.append(_curve(label, (label, experiment), False, tables))
+            curves.append(curve_of(label, (label, experiment), False, tables))
     return curves
 
 
@@ -85,7 +86,7 @@ def baseline_curves(runs: Sequence[Run], labels: Mapping[str, str]) -> list[Curv
         for name, table in (run.results.get("baselines") or {}).items():
             tables.setdefault(name, []).append((table, _conditions(run)))
     return [
-        _curve(label := labels.get(name, name.replace("_", " ")), (label, name), True, rows)
+        curve_of(label := labels.get(name, name.replace("_", " ")), (label, name), True, rows)
         for name, rows in tables.items()
     ]
 
@@ -109,7 +110,8 @@ def as_json(curve: Curve) -> dict:
 
 def is_counted(metric: str) -> bool:
     """Whether a metric (any mode, pooled or not) counts events."""
-    return metric.removeprefix("pooled_").removeprefix("rollout_").removeprefix("pooled_") in COUNTED
+    bare = metric.removeprefix("pooled_").removeprefix("rollout_").removeprefix("pooled_")
+    return re.sub(r"_above_\d+$", "", bare) in COUNTED
 
 
 def _or_none(value: float) -> float | None:
@@ -120,7 +122,13 @@ def _conditions(run: Run) -> dict[str, float]:
     return {str(name): float(number) for name, number in (run.results.get("conditions") or {}).items()}
 
 
-def _curve(label: str, names: tuple, is_baseline: bool, tables: list[tuple[dict, dict]]) -> Curve:
+def curve_of(label: str, names: tuple, is_baseline: bool, tables: list[tuple[dict, dict]]) -> Curve:
+    """One curve out of the results of several runs.
+
+    Args:
+      label, names, is_baseline: see `Curve`.
+      tables: per run condition -> metric -> value (a number or None), and condition -> number.
+    """
     numbers: dict[str, float] = {}
     for table, conditions in tables:
         # Without numbers (older results) conditions keep their order of appearance.

@@ -13,10 +13,12 @@ import numpy as np
 
 from silot_tf.reporting.aggregation import Curve, Spread
 from silot_tf.reporting.published import Target, parse_check
-from silot_tf.reporting.tables import DASH, describe, number, strip_prefixes, with_spread
+from silot_tf.reporting.tables import DASH, describe, listing, number, strip_prefixes, with_spread
 
 #: Borne out; not borne out; values without a verdict; to be judged by eye; not measured.
 VERDICTS = ("yes", "no", "shown", "look", "not measured")
+#: Span of a condition that is none of the run's.
+UNKNOWN = (float("inf"), float("inf"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +100,10 @@ class _Question:
         """The answer when nothing called `wanted` was measured in the span; `others` are still shown."""
         if measured := sorted({n for c in self.named(wanted) for n in c.conditions.values()}):
             where = self.target.condition.replace("-", DASH)
-            reason = f"Not measured at {where}: results here are for {measured[0]:g}"
-            reason += f" to {measured[-1]:g}." if len(measured) > 1 else "."
+            ours = [f"{n:g}" for n in dict.fromkeys((measured[0], measured[-1]))]
+            if self.span == UNKNOWN:  # a name; numbers would say nothing
+                ours = [listing([self.name(n) for n in measured])]
+            reason = f"Not measured at {where}: results here are for {' to '.join(ours)}."
         else:
             name = wanted.split("|")[0].replace("-", DASH)
             reason = "No results of the model here." if wanted == "model" else f"No results here for “{name}”."
@@ -213,7 +217,7 @@ def _range(text: str, conditions: dict[str, float]) -> tuple[float, float] | Non
         return conditions[text], conditions[text]
     if found := re.fullmatch(r"(\d+(?:\.\d+)?)(?:\s*-\s*(\d+(?:\.\d+)?))?", text):
         return float(found[1]), float(found[2] or found[1])
-    return float("inf"), float("inf")  # a condition this run does not know: nothing will be found
+    return UNKNOWN  # a condition this run does not know: nothing will be found
 
 
 def _words(text: str) -> list[str]:

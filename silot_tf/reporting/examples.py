@@ -91,14 +91,22 @@ def training_examples(folder: Path) -> list[Path]:
 
 
 def spread_over_conditions(clips: list[Clip], count: int) -> list[Clip]:
-    """At most `count` clips in file order, one of each condition before a second one of any."""
+    """At most `count` clips in file order, one of each condition before a second one of any.
+
+    Of more conditions than `count`, first, last and others evenly between them are taken.
+    """
     seen: dict[str, int] = {}
-    rounds = []
+    rounds: list[list[int]] = []  # places of first clips of conditions, of second ones, and so on
     for place, clip in enumerate(clips):
-        seen[clip.condition] = seen.get(clip.condition, 0) + 1
-        rounds.append((seen[clip.condition], place))
-    chosen = sorted(place for _, place in sorted(rounds)[:count])
-    return [clips[place] for place in chosen]
+        turn = seen[clip.condition] = seen.get(clip.condition, 0) + 1
+        if turn > len(rounds):
+            rounds.append([])
+        rounds[turn - 1].append(place)
+    chosen: list[int] = []
+    for places in rounds:
+        number = min(len(places), count - len(chosen))
+        chosen += [places[i] for i in np.linspace(0, len(places) - 1, number).round().astype(int)]
+    return [clips[place] for place in sorted(chosen)]
 
 
 def _key(name: str) -> str:

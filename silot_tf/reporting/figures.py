@@ -114,8 +114,7 @@ def condition_plot(lines: Sequence[Line], *, title: str, x_label: str, higher_is
         axes.set_ylim(low * 1.05, top + (0.02 if top == 1.0 else 0))
         axes.set_xlabel(x_label)
 
-    arrow = {True: "  ↑ higher is better", False: "  ↓ lower is better", None: ""}[higher_is_better]
-    return _both_themes(draw, title, arrow, legend=True)
+    return both_themes(draw, title, arrow(higher_is_better), legend=True)
 
 
 def training_plot(
@@ -153,7 +152,7 @@ def training_plot(
         axes.set_xlabel("updates")
         _draw_marks(axes, theme, marks)
 
-    return _both_themes(draw, title, note + ("  log scale" if log_scale else ""), len(lines) > 1, pad=15)
+    return both_themes(draw, title, note + ("  log scale" if log_scale else ""), len(lines) > 1, pad=15)
 
 
 def wants_log_scale(values: np.ndarray) -> bool:
@@ -204,7 +203,21 @@ def _thousands(value: float, _=None) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
 
 
-def _both_themes(draw, title: str, note: str, legend: bool, pad: float = 6) -> Plot:
+def arrow(higher_is_better: bool | None) -> str:
+    """The note that says which way is better."""
+    return {True: "↑ higher is better", False: "↓ lower is better", None: ""}[higher_is_better]
+
+
+def both_themes(draw, title: str, note: str, legend: bool, pad: float = 6) -> Plot:
+    """Theme name -> PNG of one plot.
+
+    Args:
+      draw: called with axes and theme.
+      title: above the axes, left.
+      note: above the axes, right.
+      legend: whether to list what has a label.
+      pad: points between axes and title.
+    """
     return {name: _render(theme, draw, title, note, legend, pad) for name, theme in THEMES.items()}
 
 

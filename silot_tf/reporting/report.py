@@ -14,10 +14,10 @@ from silot_tf.files import write_atomic
 from silot_tf.reporting import summary, tables
 from silot_tf.reporting.aggregation import Curve, as_json, baseline_curves, model_curves
 from silot_tf.reporting.claims import VERDICTS, Judgement, judge
+from silot_tf.reporting.further import further_sections
 from silot_tf.reporting.published import read_targets
 from silot_tf.reporting.runs import Run, group_runs, read_run
 from silot_tf.reporting.sections import (
-    ClipStyle,
     Gallery,
     clip_section,
     condition_section,
@@ -25,6 +25,7 @@ from silot_tf.reporting.sections import (
     training_section,
 )
 from silot_tf.reporting.training_figures import HEADINGS
+from silot_tf.reporting.videos import ClipStyle
 
 TEMPLATES = Path(__file__).parent / "templates"
 VERDICT_WORDS = {
@@ -57,7 +58,7 @@ class Report:
       presence_threshold: objects with more presence than this are drawn in clips.
       rollout_from: first frame that roll-outs do not look at, for example files that do not say.
       show_truth: draw annotated boxes as thin white lines over the input.
-      max_clips: clips per training condition.
+      max_clips: clips per training condition, and per further test of it.
       max_training_clips: clips shown over training.
       clip_size: width of a clip's panel in pixels.
       frames_per_second: speed of clips.
@@ -156,6 +157,7 @@ class Report:
         judgements = [judge(t, curves, conditions) for t in read_targets(self.targets, self.experiments)]
         clips = clip_section(gallery, shown_groups, self.max_clips, self.clip_style)
         training = training_section(gallery, shown_groups)
+        further, further_record = further_sections(gallery, shown_groups, self.labels, self.max_clips, self.clip_style)
         context = {
             "title": self.title or model_name[:1].upper() + model_name[1:],
             "model_name": model_name,
@@ -183,6 +185,7 @@ class Report:
             "num_runs": len(runs),
             "spread_over": max((curve.runs for curve in curves if not curve.is_baseline), default=0),
             "clips": clips,
+            "further": further,
             "progress": progress_section(gallery, runs, self.max_training_clips, self.clip_style),
             "training": training,
             "training_sections": HEADINGS,
@@ -190,7 +193,8 @@ class Report:
             "commands": list(dict.fromkeys(run.command for run in runs if run.command)),
             "configs": _configs(runs),
         }
-        return context, _record(runs, curves, conditions, condition_label, judgements, protocol)
+        record = _record(runs, curves, conditions, condition_label, judgements, protocol)
+        return context, record | {"further_tests": further_record}
 
 
 def _claim_row(judgement: Judgement) -> dict:

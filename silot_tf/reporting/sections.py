@@ -16,8 +16,11 @@ from silot_tf.reporting.figures import Line, Plot, condition_plot
 from silot_tf.reporting.runs import Run
 from silot_tf.reporting.tables import baseline_metric, describe, number
 from silot_tf.reporting.training_figures import training_panels, validation_panels
+from silot_tf.reporting.trajectories import trajectory_picture
+from silot_tf.reporting.videos import ClipStyle
 
 MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif"}
+LONG_CLIP = 40  # frames; longer ones are smaller as GIFs, which would be megabytes otherwise
 MODE_TITLES = {"": "Posterior", "rollout_": "Prior roll-out"}
 
 
@@ -106,32 +109,38 @@ def training_section(gallery: Gallery, groups: Mapping[str, Sequence[Run]]) -> d
     return entries
 
 
-@dataclasses.dataclass(frozen=True)
-class ClipStyle:
-    """How clips are drawn: panel width in pixels, presence threshold, annotation, speed, roll-out frame."""
+def clip_section(
+    gallery: Gallery,
+    groups: Mapping[str, Sequence[Run]],
+    count: int,
+    style: ClipStyle,
+    *,
+    file: str = "results/examples.npz",
+    name: str = "clip",
+) -> list[dict]:
+    """Clips of the first run of each group that has any, at most `count` each: GIF, film strip, paths per mode.
 
-    size: int
-    threshold: float
-    show_truth: bool
-    frames_per_second: float
-    rollout_from: int | None
-
-
-def clip_section(gallery: Gallery, groups: Mapping[str, Sequence[Run]], count: int, style: ClipStyle) -> list[dict]:
-    """Clips of the first evaluated run of each group, at most `count` each: GIF and film strip per mode."""
+    Args:
+      gallery: takes the pictures.
+      groups: label -> runs.
+      count: clips per group.
+      style: how to draw them.
+      file: where a run folder has them.
+      name: what files of pictures begin with.
+    """
     cards = []
     for place, (label, runs) in enumerate(groups.items()):
-        run = next((run for run in runs if (run.folder / "results" / "examples.npz").is_file()), None)
+        run = next((run for run in runs if (run.folder / file).is_file()), None)
         if run is None:
             continue
-        clips = read_examples(run.folder / "results" / "examples.npz").clips
+        clips = read_examples(run.folder / file).clips
         seen: dict[str, int] = {}
         for index, clip in enumerate(spread_over_conditions(clips, count)):
-            name = clip.condition or "clip"
-            seen[name] = seen.get(name, 0) + 1
-            parts = [label if len(groups) > 1 else "", name + (f" ({seen[name]})" if seen[name] > 1 else "")]
+            what = clip.condition or "clip"
+            seen[what] = seen.get(what, 0) + 1
+            parts = [label if len(groups) > 1 else "", what + (f" ({seen[what]})" if seen[what] > 1 else "")]
             title = ", ".join(part for part in parts if part)
-            stem = f"clip_{place}_{index}" if len(groups) > 1 else f"clip_{index}"
+            stem = f"{name}_{place}_{index}" if len(groups) > 1 else f"{name}_{index}"
             modes = [_mode_entry(gallery, clip, mode, stem, title, style) for mode in clip.views]
             cards.append({"title": title, "run": run.name, "modes": modes, "is_featured": False})
     if cards:  # the busiest clip says most on paper
@@ -161,17 +170,11 @@ def progress_section(gallery: Gallery, runs: Sequence[Run], count: int, style: C
 
 
 def _mode_entry(gallery: Gallery, clip: Clip, mode: str, stem: str, title: str, style: ClipStyle) -> dict:
-    options = {
-        "threshold": style.threshold,
-        "show_truth": style.show_truth,
-        "rollout_from": style.rollout_from,
-    }
-    if clip.rollout_from is not None:
-        options["rollout_from"] = clip.rollout_from
-    frames = videos.clip_frames(clip, mode, size=style.size, **options)
-    strip = videos.film_strip(clip, mode, size=style.size // 2, **options)
-    name = f"{stem}_{'rollout' if mode else 'posterior'}"
-    switch = options["rollout_from"] if mode else None
+    long = len(clip.video) > LONG_CLIP
+    frames = videos.clip_frames(clip, mode, dataclasses.replace(style, size=style.size * 2 // 3) if long else style)
+    strip = videos.film_strip(clip, mode, dataclasses.replace(style, size=style.size // 2))
+    paths = trajectory_picture(clip, mode, style)
+    name, switch = f"{stem}_{'rollout' if mode else 'posterior'}", style.switch(clip, mode)
     words = MODE_TITLES[mode].lower() + (f", frames {switch} and later not seen" if switch is not None else "")
     found, tracks = "", 0
     if clip.views[mode].objects is not None:
@@ -186,6 +189,9 @@ def _mode_entry(gallery: Gallery, clip: Clip, mode: str, stem: str, title: str, 
         "switch": switch,
         "gif": gallery.picture(f"{name}.gif", videos.to_gif(frames, style.frames_per_second), alt, *frames[0].size),
         "strip": gallery.picture(f"{name}_strip.png", videos.to_png(strip), f"Film strip of {alt}", *strip.size),
+        "paths": None
+        if paths is None
+        else gallery.picture(f"{name}_paths.png", videos.to_png(paths), f"Paths of {alt}", *paths.size),
         "tracks": tracks,
         "has_boxes": clip.views[mode].objects is not None,
     }

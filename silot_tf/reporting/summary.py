@@ -117,7 +117,9 @@ def notices(runs: Sequence[Run], clips_found: bool, examples_expected: bool = Tr
             notes.append(f"{run.name}: no baseline was evaluated.")
         for session in run.info.get("sessions") or ():
             if changes := session.get("configuration_changes"):
-                notes.append(f"{run.name}: resumed with other settings: {'; '.join(map(str, changes[:4]))}.")
+                what = "evaluated" if session.get("mode") == "evaluate" else "resumed"
+                more = f"; and {len(changes) - 4} more" if len(changes) > 4 else ""
+                notes.append(f"{run.name}: {what} with other settings: {'; '.join(map(str, changes[:4]))}{more}.")
     if examples_expected and not clips_found:
         notes.append("There are no example clips (results/examples.npz); evaluating writes them.")
     seeds = [(run.info.get("experiment"), run.info["seed"]) for run in runs if "seed" in run.info]
@@ -130,7 +132,7 @@ def notices(runs: Sequence[Run], clips_found: bool, examples_expected: bool = Tr
         if different := configuration_differences(members):
             shown = "; ".join(different[:4]) + (f"; and {len(different) - 4} more" if len(different) > 4 else "")
             notes.append(f"Runs taken together as seeds have different configurations: {shown}.")
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -34,6 +34,13 @@ METRICS = {
     "reconstruction": Metric("Reconstruction (nats)", False, 1),
     "mse": Metric("Squared error", False, 5),
     "clips": Metric("Clips", None, 0),
+    "mota_window": Metric("MOTA, last frames", True, 3),
+    "switches_per_object": Metric("Switches/object", False, 2),
+    "first_identity": Metric("First id kept", True, 3),
+    "presence": Metric("Presence", True, 3),
+    "presence_per_object": Metric("Presence/object", None, 3),
+    "tracked": Metric("Tracked objects", None, 2),
+    "objects": Metric("Objects found", None, 2),
     "score": Metric("Validation score", True, 3),
 }
 #: Order of columns in tables.
@@ -48,6 +55,9 @@ def describe(metric: str) -> Metric:
     bare, prefix = strip_prefixes(metric), "Pooled " if "pooled_" in metric else ""
     if found := re.fullmatch(r"ap_(\d+)", bare):
         return Metric(f"{prefix}AP@.{found[1].rstrip('0') or '0'}", True, 3)
+    if found := re.fullmatch(r"(\w+)_above_(\d+)", bare):  # at another presence threshold
+        words = describe(found[1])
+        return dataclasses.replace(words, label=f"{prefix}{words.label}, presence > .{found[2].rstrip('0') or '0'}")
     known = METRICS.get(bare, Metric(bare.replace("_", " "), None, 3))
     return dataclasses.replace(known, label=prefix + known.label)
 
@@ -96,8 +106,8 @@ def listing(items: Sequence, last: str = "and") -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
 
 
-def metric_table(curves: Sequence[Curve], prefix: str) -> dict | None:
-    """Table of every metric with `prefix` ("" posterior, "rollout_"), or None when nothing was measured.
+def metric_table(curves: Sequence[Curve], prefix: str, columns: Sequence[str] = COLUMNS) -> dict | None:
+    """Table of those of `columns` that were measured with `prefix` ("" posterior, "rollout_"); None when none was.
 
     Returns:
       `columns` (printed names), `keys`, and `groups`: per curve a label, whether it is a baseline, and rows
@@ -105,7 +115,8 @@ def metric_table(curves: Sequence[Curve], prefix: str) -> dict | None:
       A baseline has no roll-out: beside a roll-out it is shown with its ordinary values.
     """
     measured = {m for curve in curves if not curve.is_baseline for m in curve.metrics()}
-    keys = [prefix + column for column in COLUMNS if prefix + column in measured]
+    columns = [name for column in columns for name in (column, *_at_other_thresholds(column, prefix, measured))]
+    keys = [prefix + column for column in columns if prefix + column in measured]
     if not keys:
         return None
     groups = []
@@ -119,6 +130,12 @@ def metric_table(curves: Sequence[Curve], prefix: str) -> dict | None:
             rows.append(("all", [with_spread(curve.overall.get(n), describe(n).digits) for n in names]))
         groups.append({"label": curve.label, "is_baseline": curve.is_baseline, "rows": rows})
     return {"columns": [describe(key).label for key in keys], "keys": keys, "groups": groups}
+
+
+def _at_other_thresholds(metric: str, prefix: str, measured) -> list[str]:
+    """`mota_above_50` and alike for `mota`, without `prefix`, as far as they were measured with it."""
+    start = f"{prefix}{metric}_above_"
+    return sorted(name.removeprefix(prefix) for name in measured if name.startswith(start))
 
 
 def baseline_metric(curve: Curve, metric: str) -> str:

@@ -180,3 +180,16 @@ def test_gin_binds_the_evaluator():
         assert Evaluator().rollout_from is None and Evaluator().chunk_frames == 2
     finally:
         gin.clear_config()
+
+
+def test_tables_of_every_batch_and_mode_are_handed_on():
+    seen = {"": [], "rollout_": []}
+    values = Evaluator(rollout_from=4).evaluate(
+        DriftingBoxes(), batches([2, 1]), seed=0, on_clips=lambda prefix, clips: seen[prefix].append(clips)
+    )
+    for prefix, frames in (("", 6), ("rollout_", 2)):
+        assert [[len(clip) for clip in clips] for clips in seen[prefix]] == [[frames] * 2, [frames]]
+        again = SetMetrics()
+        for clips in seen[prefix]:
+            again.add(clips)
+        assert all(values[prefix + name] == value for name, value in again.result().items())

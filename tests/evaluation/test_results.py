@@ -61,31 +61,77 @@ def test_truncated_examples_are_refused(tmp_path):
         results.read_examples(tmp_path)
 
 
-def test_failed_write_keeps_the_earlier_file_and_leaves_nothing_behind(tmp_path):
+def test_failed_write_keeps_the_earlier_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
     results.write_metrics(tmp_path, **DOCUMENT)
     before = (tmp_path / "results" / "metrics.json").read_text()
     with pytest.raises(TypeError):
         results.write_metrics(tmp_path, **{**DOCUMENT, "protocol": {"ap": object()}})
 
     results.write_examples(tmp_path, {"video": np.zeros(3)})
-    with pytest.raises(UserError, match="No space left"):
-        results._replace(tmp_path, results.EXAMPLES_FILE, _out_of_space)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr(os, "fsync", _out_of_space)
+        results.write_examples(tmp_path, {"video": np.ones(3)})
     assert (tmp_path / "results" / "metrics.json").read_text() == before
     np.testing.assert_array_equal(results.read_examples(tmp_path)["video"], np.zeros(3))
     assert sorted(os.listdir(tmp_path / "results")) == ["examples.npz", "metrics.json"]
 
 
-def _out_of_space(stream):
-    stream.write(b"half")
+def _out_of_space(handle):
     raise OSError(28, "No space left on device")
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "results").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         results.write_metrics(tmp_path, **DOCUMENT)
 
 
 def test_file_is_plain_json(tmp_path):
     path = results.write_metrics(tmp_path, **DOCUMENT)
     assert json.loads(path.read_text())["model"]["1 digit"]["mota"] is None
+
+
+FURTHER = {
+    "title": "Longer clips",
+    "description": "",
+    "weights": {"global_step": 7},
+    "frames": 3,
+    "lengths": (2, 3),
+    "trained_frames": None,
+    "window": 2,
+    "conditions": {"1 digit": 1},
+    "condition_label": "digits per frame",
+    "protocol": {"mota": "how"},
+    "model": {"1 digit": {"lengths": {"2": {"ap": math.nan}}, "over_time": {"mota": np.array([math.nan, 1, 0.5])}}},
+    "baselines": {},
+}
+
+
+def test_further_tests_come_back_by_name_with_gaps_as_none(tmp_path):
+    assert results.read_further(tmp_path) == {}
+    for name in ("longer", "larger"):
+        results.write_further(tmp_path, name, FURTHER, {"video": np.zeros(2)})
+    found = results.read_further(tmp_path)
+    assert list(found) == ["larger", "longer"]
+    assert found["longer"]["model"] == {
+        "1 digit": {"lengths": {"2": {"ap": None}}, "over_time": {"mota": [None, 1, 0.5]}}
+    }
+    assert found["longer"]["lengths"] == [2, 3] and found["longer"]["weights"] == {"global_step": 7}
+    assert sorted(path.name for path in (tmp_path / "results" / "further").iterdir()) == [
+        "larger.json", "larger.npz", "longer.json", "longer.npz",
+    ]  # fmt: skip
+
+
+def test_examples_of_an_earlier_further_test_do_not_stay_beside_new_numbers(tmp_path):
+    path = results.write_further(tmp_path, "longer", FURTHER, {"video": np.zeros(2)})
+    assert path == results.further_path(tmp_path, "longer") and path.with_suffix(".npz").is_file()
+    results.write_further(tmp_path, "longer", FURTHER, {})
+    assert not path.with_suffix(".npz").exists()
+
+
+@pytest.mark.parametrize("text", ['{"title": ', "[]", '{"title": "Longer"}'])
+def test_damaged_further_tests_are_refused_in_one_line(tmp_path, text):
+    path = results.write_further(tmp_path, "longer", FURTHER, {})
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"longer\.json"):
+        results.read_further(tmp_path)

@@ -107,6 +107,16 @@ def test_only_the_first_clips_are_used():
     assert baseline.evaluate(batches, chosen)["clips"] == 4
 
 
+def test_tables_of_a_setting_are_those_it_is_scored_on():
+    batches = data((2, 2, 1))
+    baseline = TunedBaseline(Scripted(batches), test_clips=3)
+    values = baseline.evaluate(batches, dict.fromkeys(OBJECTIVES, "perfect ids"))
+    collected = aggregation.SetMetrics()
+    for clips in baseline.clips(batches, "perfect ids"):
+        collected.add(clips)
+    assert collected.result() == values and values["clips"] == 3
+
+
 def test_tuning_connected_components_agrees_with_trying_every_setting():
     rng = np.random.default_rng(1)
     batches = [moving_batch(rng, clips=3, frames=4, objects=4) for _ in range(2)]

@@ -75,6 +75,25 @@ def test_the_run_folder_alone_is_enough_to_evaluate_and_report_again(trained):
 
 
 @pytest.mark.slow
+def test_further_tests_can_be_made_of_a_finished_run(trained):
+    run_dir = trained / "runs" / "scattered_mnist" / "integration_background" / "seed3"
+    before = json.loads((run_dir / "results" / "metrics.json").read_text())
+    further = f"--gin_file={commands.GIN_FILE.replace('background', 'further')}"
+    done = commands.run(trained, f"--run_dir={run_dir}", "--mode=evaluate", further)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run_dir / "results" / "metrics.json").read_text()) == before
+    document = json.loads((run_dir / "results" / "further" / "again.json").read_text())
+    assert document["weights"]["global_step"] == 40 and set(document["model"]) == set(before["conditions"])
+    for condition, scored in document["model"].items():
+        assert scored["lengths"]["4"]["mota"] == before["model"][condition]["mota"]
+        assert set(scored["lengths"]) == {"2", "4"} and len(scored["over_time"]["mota"]) == 4
+    # Training goes on (here: is found finished) with tests that were not there when it began.
+    done = commands.run(trained, *FLAGS, further, "--seed=3", f"--run_dir={run_dir}")
+    assert done.returncode == 0, done.stderr
+    assert "The same clips again" in (run_dir / "report" / "index.html").read_text()
+
+
+@pytest.mark.slow
 def test_another_configuration_in_a_run_folder_is_refused_with_the_difference(trained):
     run_dir = trained / "runs" / "scattered_mnist" / "integration_background" / "seed0"
     before = (run_dir / "config.gin").read_text()

@@ -103,6 +103,54 @@ def results(rng, conditions, quality: float) -> dict:
     }  # fmt: skip
 
 
+def write_further(
+    folder: Path, *, seed: int = 0, name="longer_clips", frames: int = 30, rollout=False, size: int = 24, **changes
+) -> Path:
+    """One further test in a run folder: tracking gets worse with time, for the baseline from the start."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(frames)
+    lengths = sorted({5, frames // 2, frames})
+
+    def scores(name, count, level):
+        noise = rng.normal(0, 0.01, frames) + rng.normal(0, 0.03)
+        share = np.clip(level - 0.012 * count * np.sqrt(t) + noise, -1, 1)
+        switches = rng.poisson(0.04 * count * 16 / level, frames)
+        curves = {
+            "mota": share, "mota_window": share, "first_identity": np.clip(share - 0.004 * t, 0, 1),
+            "switches_per_object": np.cumsum(switches) / (16 * count), "objects": count * (level + noise - 0.001 * t),
+            "true_objects": np.full(frames, float(count)), "count_error": 0.1 * count + 0.002 * t + abs(noise),
+        }  # fmt: skip
+        if name == "model":
+            curves["presence"] = 0.99 - 0.0015 * t + noise / 4
+            curves["presence_per_object"] = 0.99 - 0.004 * t + noise / 4
+        if rollout and name == "model":
+            curves |= {"rollout_" + key: np.where(t < 3, np.nan, values - 0.1) for key, values in curves.items()}
+        numbers = {
+            str(n): {"mota": share[:n].mean(), "ap": share[:n].mean() - 0.05, "ap_50": share[:n].mean(), "idf1": 0.9,
+                     "count_error": 0.1 * count, "clips": 16.0, "ground_truth": 16.0 * n * count}
+            for n in lengths
+        }  # fmt: skip
+        if rollout and name == "model":
+            for row in numbers.values():
+                row |= {"rollout_" + key: value for key, value in row.items()}
+        plain = {key: [None if np.isnan(v) else float(v) for v in values] for key, values in curves.items()}
+        return {"lengths": numbers, "over_time": plain}
+
+    document = {
+        "title": "Longer clips", "description": "The same weights on longer clips.", "weights": {"global_step": 5900},
+        "frames": frames, "lengths": lengths, "trained_frames": 5, "window": 5, "conditions": CONDITIONS,
+        "condition_label": "digits per frame", "protocol": PROTOCOL | {"mota_window": "the same over a window"},
+        "model": {name: scores("model", n, 0.97) for name, n in CONDITIONS.items()},
+        "baselines": {"connected_components": {name: scores("", n, 0.9 / n) for name, n in CONDITIONS.items()}},
+    }  # fmt: skip
+    target = folder / "results" / "further"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / f"{name}.json").write_text(json.dumps(document | changes))
+    arrays = example_arrays(rng, list(CONDITIONS), frames, len(CONDITIONS), size, rollout=rollout)
+    np.savez_compressed(target / f"{name}.npz", **arrays)
+    return target / f"{name}.json"
+
+
 def example_arrays(rng, conditions, frames, clips, size, rollout=True, wobble=0.008) -> dict:
     """Rings that move straight and bounce, 1 to 3 per clip; object k is found in frame k, with id k."""
     objects, slots, side = 3, 4, size * 0.29

@@ -67,6 +67,12 @@ def test_a_condition_that_was_not_measured_is_named():
     assert "results here are for 1 to 3" in answer.reason
 
 
+def test_an_unknown_name_of_a_condition_is_told_with_the_known_names():
+    answer = verdict("", [MODEL], condition="Asteroids", published=".67")
+    assert answer.verdict == "not measured"
+    assert answer.reason == "Not measured at Asteroids: results here are for 1 thing, 2 things and 3 things."
+
+
 @pytest.mark.parametrize(
     ("published", "condition", "expected"),
     [

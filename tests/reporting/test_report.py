@@ -11,6 +11,8 @@ import silot_tf
 from silot_tf.errors import UserError
 from silot_tf.reporting.published import read_targets
 from silot_tf.reporting.report import Report
+from silot_tf.reporting.runs import read_run
+from silot_tf.reporting.summary import notices
 from tests.reporting.conftest import TITLE
 from tests.reporting.synthetic import CONDITIONS, write_run
 
@@ -189,6 +191,19 @@ def test_a_missing_rollout_and_missing_baseline_are_said(tmp_path):
     assert "no prior roll-out was evaluated" in Page(path).text
     assert "no baseline was evaluated" in Page(path).text
     assert not (path.parent / "rollout_mota.png").exists()
+
+
+def test_changed_settings_are_said_with_what_they_were_changed_for(tmp_path):
+    sessions = [
+        {"mode": "all"},
+        {"mode": "train", "configuration_changes": ["A.b: 1 -> 2"]},
+        {"mode": "evaluate", "configuration_changes": [f"C.d{n}: 1 -> 2" for n in range(6)]},
+    ]
+    run = read_run(write_run(tmp_path / "run", rows=4, info={"sessions": sessions}))
+    notes = notices([run], clips_found=True)
+    assert "run (seed 0): resumed with other settings: A.b: 1 -> 2." in notes
+    (evaluated,) = (note for note in notes if "evaluated with other settings" in note)
+    assert "C.d3" in evaluated and "C.d4" not in evaluated and evaluated.endswith("; and 2 more.")
 
 
 def test_null_metrics_are_shown_as_dashes(tmp_path):

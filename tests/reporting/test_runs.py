@@ -200,6 +200,9 @@ def test_clips_cover_the_conditions_before_repeating_one():
     clips = [Clip(np.zeros((1, 1, 1, 3)), None, {}, name, None) for name in "aaabbc"]
     assert [clip.condition for clip in spread_over_conditions(clips, 3)] == ["a", "b", "c"]
     assert [clip.condition for clip in spread_over_conditions(clips, 4)] == ["a", "a", "b", "c"]
+    assert [clip.condition for clip in spread_over_conditions(clips, 2)] == ["a", "c"]
+    assert [clip.condition for clip in spread_over_conditions(clips, 1)] == ["a"]
+    assert spread_over_conditions(clips, 0) == []
 
 
 def test_numbers_are_printed_for_people():

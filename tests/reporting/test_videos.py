@@ -3,8 +3,9 @@ import io
 import numpy as np
 from PIL import Image, ImageSequence
 
-from silot_tf.reporting import videos
+from silot_tf.reporting import drawing, videos
 from silot_tf.reporting.examples import Clip, Objects, View
+from silot_tf.reporting.videos import ClipStyle
 
 SIZE, FACTOR, FRAMES = 20, 6, 4
 
@@ -22,9 +23,9 @@ def objects(is_new, *, pres=1.0, track_id=3, box=(0.5, 0.5, 0.5, 0.5)):
 def drawn(is_new, **options):
     """Pixels in the colour of track 3 along the top edge of its box."""
     image = Image.new("RGB", (SIZE * FACTOR, SIZE * FACTOR))
-    videos.draw_objects(image, objects([is_new] * FRAMES, **options), 0, tags=False)
+    drawing.draw_objects(image, objects([is_new] * FRAMES, **options), 0, tags=False)
     edge = np.asarray(image)[30, 30:90]  # the box covers pixels 30..89
-    return (edge == videos.track_colour(3)).all(-1)
+    return (edge == drawing.track_colour(3)).all(-1)
 
 
 def test_propagated_objects_have_solid_boxes():
@@ -43,9 +44,9 @@ def test_only_frames_with_is_new_are_dashed():
     image = [Image.new("RGB", (120, 120)) for _ in range(FRAMES)]
     tracked = objects([True, False, False, True])
     for t in range(FRAMES):
-        videos.draw_objects(image[t], tracked, t, tags=False)
-    top = [(np.asarray(i)[30, 30:90] == videos.track_colour(3)).all(-1).all() for i in image]
-    left = [(np.asarray(i)[30:90, 30] == videos.track_colour(3)).all(-1).all() for i in image]
+        drawing.draw_objects(image[t], tracked, t, tags=False)
+    top = [(np.asarray(i)[30, 30:90] == drawing.track_colour(3)).all(-1).all() for i in image]
+    left = [(np.asarray(i)[30:90, 30] == drawing.track_colour(3)).all(-1).all() for i in image]
     assert top == left == [False, True, True, False]
 
 
@@ -56,8 +57,8 @@ def test_absent_objects_are_not_drawn():
 
 
 def test_colours_of_tracks_are_stable_and_distinct():
-    first = [videos.track_colour(k) for k in range(60)]
-    assert first == [videos.track_colour(np.int32(k)) for k in range(60)]
+    first = [drawing.track_colour(k) for k in range(60)]
+    assert first == [drawing.track_colour(np.int32(k)) for k in range(60)]
     close = np.abs(np.array(first[:12])[:, None] - np.array(first[:12])[None]).sum(-1) + 999 * np.eye(12)
     assert close.min() > 60
     assert all(max(colour) > 150 for colour in first)
@@ -72,14 +73,14 @@ def clip(rollout_from=2, truth=None):
 
 def test_enlarging_keeps_every_pixel_a_square():
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
-    large = np.asarray(videos.upscale(image, 4))
+    large = np.asarray(drawing.upscale(image, 4))
     np.testing.assert_array_equal(large, image.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def test_reconstruction_stands_below_the_input():
     silent = clip()
     silent = Clip(silent.video, None, {"": View(silent.views[""].reconstruction, None)}, "", None)
-    frame = np.asarray(videos.clip_frames(silent, "", size=SIZE)[1])
+    frame = np.asarray(videos.clip_frames(silent, "", ClipStyle(SIZE))[1])
     top = videos.BAR + videos.MARGIN
     np.testing.assert_array_equal(frame[top : top + SIZE, 4 : 4 + SIZE], silent.video[1])
     below = top + SIZE + videos.MARGIN
@@ -90,25 +91,25 @@ def test_roll_out_marks_the_frames_that_the_model_does_not_see():
     def border(frame):
         return tuple(np.asarray(frame)[-1, 60])
 
-    rollout = [border(f) for f in videos.clip_frames(clip(), "rollout_", size=SIZE * FACTOR)]
+    rollout = [border(f) for f in videos.clip_frames(clip(), "rollout_", ClipStyle(SIZE * FACTOR))]
     assert [c == videos.IMAGINED for c in rollout] == [False, False, True, True]
-    posterior = [border(f) for f in videos.clip_frames(clip(), "", size=SIZE * FACTOR)]
+    posterior = [border(f) for f in videos.clip_frames(clip(), "", ClipStyle(SIZE * FACTOR))]
     assert videos.IMAGINED not in posterior
 
 
 def test_annotation_is_drawn_thin_and_white_over_the_input_only():
     truth = objects([False] * FRAMES, box=(0.5, 0.5, 0.8, 0.8))
-    frame = np.asarray(videos.clip_frames(clip(truth=truth), "", size=SIZE * FACTOR)[1])
+    frame = np.asarray(videos.clip_frames(clip(truth=truth), "", ClipStyle(SIZE * FACTOR))[1])
     white = (frame == 255).all(-1)
     half = videos.BAR + videos.MARGIN + SIZE * FACTOR
     assert white[:half].sum() >= 4 * (0.8 * SIZE * FACTOR - 1) - 40
     assert not white[half:].any()
-    hidden = videos.clip_frames(clip(truth=truth), "", size=SIZE * FACTOR, show_truth=False)[1]
+    hidden = videos.clip_frames(clip(truth=truth), "", ClipStyle(SIZE * FACTOR, show_truth=False))[1]
     assert not (np.asarray(hidden) == 255).all(-1).any()
 
 
 def test_gif_is_an_endless_loop_with_every_frame():
-    gif = Image.open(io.BytesIO(videos.to_gif(videos.clip_frames(clip(), "", size=60), 4.0)))
+    gif = Image.open(io.BytesIO(videos.to_gif(videos.clip_frames(clip(), "", ClipStyle(60)), 4.0)))
     assert gif.format == "GIF"
     assert gif.info["loop"] == 0
     pauses = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
@@ -116,7 +117,7 @@ def test_gif_is_an_endless_loop_with_every_frame():
 
 
 def test_film_strip_has_a_column_per_frame_and_a_line_at_the_switch():
-    strip = np.asarray(videos.film_strip(clip(), "rollout_", size=SIZE))
+    strip = np.asarray(videos.film_strip(clip(), "rollout_", ClipStyle(SIZE)))
     assert strip.shape == (
         videos.BAR + 2 * (SIZE + videos.MARGIN),
         videos.MARGIN + FRAMES * (SIZE + videos.MARGIN),
@@ -129,5 +130,5 @@ def test_film_strip_has_a_column_per_frame_and_a_line_at_the_switch():
 def test_long_clips_are_thinned_in_strips():
     video = np.zeros((50, 8, 8, 3), np.uint8)
     long = Clip(video, None, {"": View(video, None)}, "", None)
-    width = videos.film_strip(long, "", size=8).width
+    width = videos.film_strip(long, "", ClipStyle(8)).width
     assert width == videos.MARGIN + videos.MAX_STRIP_FRAMES * (8 + videos.MARGIN)

@@ -141,6 +141,31 @@ def test_only_the_short_list_may_differ(old, new, found):
     assert configuration.differences(OLD, OLD.replace(old, new)) == found
 
 
+TESTS = (
+    OLD + "Experiment.further_tests = [@long/reproduce.FurtherTest()]\n"
+    "long/FurtherTest.dataset = @long/clips/Clips()\nlong/Clips.frames = 100\nlong/clips/Clips.digits = 3\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (TESTS, OLD, []),  # tests that come later
+        ("frames = 100", "frames = 50", []),  # what is bound in a scope that only tests use
+        ("digits = 3", "digits = 4", []),  # and in a scope within it
+        ("clip_norm = %N", "clip_norm = @long/Norm()", ["Trainer.clip_norm: %N -> @long/Norm()"]),
+    ],
+)
+def test_tests_of_trained_weights_may_differ(old, new, found):
+    assert configuration.differences(TESTS, TESTS.replace(old, new)) == found
+
+
+def test_a_scope_that_training_uses_too_may_not_differ():
+    shared = TESTS.replace("clip_norm = %N", "clip_norm = @long/Norm()")
+    found = configuration.differences(shared, shared.replace("frames = 100", "frames = 50"))
+    assert found == ["long/Clips.frames: 100 -> 50"]
+
+
 def test_a_run_folder_with_another_configuration_is_refused(tmp_path):
     configuration.check_same(tmp_path, OLD)
     configuration.write(tmp_path, configuration.CONFIG_FILE, OLD)
