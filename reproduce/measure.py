@@ -1,6 +1,9 @@
-"""What the benchmark measures, one case per process: seconds, floating-point operations, peak memory."""
+"""How one case of the benchmark is measured: seconds, floating-point operations, peak memory."""
 
-import gin
+import math
+import resource
+import time
+
 import numpy as np
 
 
@@ -15,8 +18,6 @@ def matrix_product_rate(size: int = 2048, repetitions: int = 15) -> float:
 
 def seconds_of(function, repetitions: int, warm_up: int = 3) -> list[float]:
     """Wall seconds of each of `repetitions` calls, results waited for."""
-    import time
-
     import tensorflow as tf
 
     durations = []
@@ -69,131 +70,107 @@ def _operations(operation) -> int:
     return 0
 
 
-@gin.configurable(module="benchmark")
-class Suite:
-    """What is measured of one model.
+def slope(sizes, seconds) -> float:
+    """Least-squares slope of ln(seconds) against ln(size)."""
+    x, y = [math.log(size) for size in sizes], [math.log(second) for second in seconds]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
 
-    Args:
-      model: constructor of the model; `slots_argument` is the name of its argument for the number of slots.
-      plain_model: the same model with the plain form of every optimised kernel.
-      slots_argument: see `model`.
-      frame_shape: (H, W, C).
-      batch_size: clips in training and inference of clips.
-      frames: frames of the clips.
-      slot_counts: numbers of slots for the growth table.
-      frame_counts: numbers of frames for the growth table.
-      reference_seconds: case name -> seconds of the original network (where and how measured: `reference`).
-      reference: one sentence about the reference numbers.
+
+def growth(sizes, results) -> list[str]:
+    """Lines with seconds and memory by size, and the slope of the former."""
+    lines = [
+        f"  {n:5d}  {row['seconds']:9.4f} s  {row['peak_memory_gb']:6.2f} GB"
+        for n, row in zip(sizes, results, strict=True)
+    ]
+    return [*lines, f"  log-log slope {slope(sizes, [row['seconds'] for row in results]):.2f}"]
+
+
+def peak_memory() -> float:
+    """Most memory of this process so far, 1e9 bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+class MemoryAboveBaseline:
+    """Context whose `gigabytes` are afterwards the peak memory of the process inside, less what it had before.
+
+    Where the system cannot forget earlier peaks (`/proc/self/clear_refs` of Linux), they count as well.
     """
 
-    def __init__(
-        self,
-        model,
-        plain_model,
-        slots_argument: str = "num_slots",
-        frame_shape=(48, 48, 3),
-        batch_size: int = 16,
-        frames: int = 8,
-        slot_counts=(16, 32, 64, 128, 256),
-        frame_counts=(1, 2, 4, 8),
-        reference_seconds=None,
-        reference: str = "",
-    ):
-        self.model, self.plain_model, self.slots_argument = model, plain_model, slots_argument
-        self.frame_shape, self.batch_size, self.frames = tuple(frame_shape), batch_size, frames
-        self.slot_counts, self.frame_counts = tuple(slot_counts), tuple(frame_counts)
-        self.reference_seconds, self.reference = dict(reference_seconds or {}), reference
+    def __enter__(self):
+        try:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        except OSError:
+            pass
+        self._before = self._resident("VmRSS")
+        return self
 
-    def cases(self, growth: bool = True) -> list[dict]:
-        """All cases in the order of the table."""
-        clip = {"batch": self.batch_size, "frames": self.frames}
-        short = clip | {"frames": 2}
-        cases = [
-            {"name": "train", "kind": "train", **clip},
-            {"name": "train_plain", "kind": "train", "plain": True, **clip},
-            {"name": "train_short", "kind": "train", **short},
-            {"name": "inference", "kind": "inference", **clip},
-            {"name": "frame", "kind": "frame", "batch": 1, "frames": 1},
-            {
-                "name": "frame_with_reconstruction",
-                "kind": "frame_with_reconstruction",
-                "batch": 1,
-                "frames": 1,
-            },
-        ]
-        if growth:
-            cases += [
-                {"name": f"slots_{slots}", "kind": "train", "batch": 4, "frames": 2, "slots": slots}
-                for slots in self.slot_counts
-            ]
-            cases += [
-                {"name": f"frames_{frames}", "kind": "train", "batch": self.batch_size, "frames": frames}
-                for frames in self.frame_counts
-            ]
-        return cases
+    def __exit__(self, *_):
+        self.gigabytes = max(0.0, self._resident("VmHWM") - self._before)
 
-    def run(self, case: dict, repetitions: int) -> dict:
-        """Measure one case in this process.
+    def _resident(self, entry) -> float:
+        """An entry of Linux' description of this process, 1e9 bytes; elsewhere the peak."""
+        try:
+            with open("/proc/self/status") as file:
+                return next(int(line.split()[1]) * 1024 / 1e9 for line in file if line.startswith(entry))
+        except (OSError, StopIteration):
+            return peak_memory()
 
-        Returns:
-          median and smallest `seconds`, `gflop` (matrix products and convolutions, 1e9), `gflop_per_second`,
-          `compile_seconds`, `peak_memory_gb` of the process, and the `matrix_product_rate` right before and after.
-        """
-        import resource
-        import time
 
-        rate_before = matrix_product_rate(repetitions=7)
-        start = time.perf_counter()
-        function, concrete = self._prepare(case)
+def measure(case: dict, prepare, repetitions: int) -> dict:
+    """Measure one case in this process.
+
+    Args:
+      case: what describes it; becomes part of the result.
+      prepare: `prepare(case)` gives a function of no arguments to time, and one that gives the traced function behind.
+      repetitions: timed calls.
+
+    Returns:
+      the case with median and smallest `seconds`, `gflop` (matrix products and convolutions, 1e9), `gflop_per_second`,
+      `compile_seconds`, `peak_memory_gb` of the process, `call_memory_gb` (its peak during the timed calls above what
+      it had before the first), and the `matrix_product_rate` right before and after.
+    """
+    rate_before = matrix_product_rate(repetitions=7)
+    start = time.perf_counter()
+    function, concrete = prepare(case)
+    with MemoryAboveBaseline() as memory:
         function()
         compile_seconds = time.perf_counter() - start
         seconds = seconds_of(function, repetitions)
-        gflop = matrix_operations(concrete()) / 1e9
-        median = float(np.median(seconds))
-        return case | {
-            "seconds": median,
-            "fastest_seconds": min(seconds),
-            "compile_seconds": compile_seconds,
-            "gflop": gflop,
-            "gflop_per_second": gflop / median,
-            "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-            "matrix_product_rate": float(np.mean([rate_before, matrix_product_rate(repetitions=7)])),
-        }
+    gflop = matrix_operations(concrete()) / 1e9
+    median = float(np.median(seconds))
+    return case | {
+        "seconds": median,
+        "fastest_seconds": min(seconds),
+        "compile_seconds": compile_seconds,
+        "gflop": gflop,
+        "gflop_per_second": gflop / median,
+        "peak_memory_gb": peak_memory(),
+        "call_memory_gb": memory.gigabytes,
+        "matrix_product_rate": float(np.mean([rate_before, matrix_product_rate(repetitions=7)])),
+    }
 
-    def _prepare(self, case):
-        """A function of no arguments to time, and one that gives the traced function behind it."""
-        import tensorflow as tf
 
-        from silot_tf.training.trainer import Trainer
+def one_frame(model, frame_shape, batch: int, with_reconstruction: bool, frames_before: int = 0):
+    """One step of a built model on random frames, as `measure` wants it prepared.
 
-        constructor = self.plain_model if case.get("plain") else self.model
-        model = constructor(**({self.slots_argument: case["slots"]} if "slots" in case else {}))
-        model.build_variables(self.frame_shape)
-        video = tf.random.stateless_uniform([case["batch"], case["frames"], *self.frame_shape], [0, 1])
-        seed = tf.constant([0, 1])
-        if case["kind"] == "train":
-            trainer = Trainer(model)
-            batch = {"video": video, "frame_mask": tf.ones(video.shape[:2], tf.bool)}
-            settings = {
-                "frames": case["frames"],
-                "seed": 0,
-                "stage": 0,
-                "step": 0,
-                "learning_rate": 1e-4,
-                "gradient_noise": 0.0,
-                "annealed": model.annealed_quantities,
-            }
-            return lambda: trainer.update(batch, **settings), lambda: trainer.traced(batch, case["frames"])
-        if case["kind"] == "inference":
-            compiled = tf.function(lambda clip: model.unroll(clip, seed=seed)[0])
-            return lambda: compiled(video), lambda: compiled.get_concrete_function(video)
-        with_reconstruction = case["kind"] == "frame_with_reconstruction"
+    Args:
+      frame_shape: (H, W, C).
+      with_reconstruction: False for the objects alone, so that nothing is rendered.
+      frames_before: frames that the state has seen.
+    """
+    import tensorflow as tf
 
-        @tf.function
-        def step(frame, state):
-            outputs, state = model.step(frame, state, seed=seed)
-            return (outputs if with_reconstruction else outputs["objects"]), state
+    seed = tf.constant([0, 1])
+    frame = tf.random.stateless_uniform([batch, *frame_shape], [0, 1])
 
-        state = model.initial_state(case["batch"])
-        frame = video[:, 0]
-        return lambda: step(frame, state), lambda: step.get_concrete_function(frame, state)
+    @tf.function
+    def step(frame, state):
+        outputs, state = model.step(frame, state, seed=seed)
+        return (outputs if with_reconstruction else outputs["objects"]), state
+
+    state = model.initial_state(batch)
+    for _ in range(frames_before):
+        _, state = model.step(frame, state, seed=seed)
+    return lambda: step(frame, state), lambda: step.get_concrete_function(frame, state)

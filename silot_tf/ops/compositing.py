@@ -61,27 +61,36 @@ def composite(colour, alpha, importance, where, frame_shape, background=None, *,
 
     covered = spatial_transformer.coverage(boxes, (rows, columns), frame_shape)
     covered = tf.reshape(covered, [-1, slots, height, width])
-    background = tf.linalg.matrix_transpose(tf.convert_to_tensor(background))  # [..., H, 3, W]
-    reached, safe_weight = _total_weight(pasted_importance)
     opaque = pasted_importance * pasted_alpha
-    seen = tf.reduce_sum(pasted_importance - opaque * covered, axis=1)[:, :, None]
+    weight = tf.reduce_sum(pasted_importance, axis=1)[:, :, None]
     total = tf.reduce_sum(opaque[:, :, :, None] * pasted_colour, axis=1)
-    frames = tf.where(reached, (total + background * seen) / safe_weight, background)
-    return tf.linalg.matrix_transpose(frames)
+    hidden = tf.reduce_sum(opaque * covered, axis=1)[:, :, None]
+    return tf.linalg.matrix_transpose(average(weight, total, hidden, background))
 
 
-def _total_weight(importance):
-    """Where the summed importance is positive, `[M,H,1,W]`, and that sum, or 1 elsewhere, for use as divisor."""
-    weight = tf.reduce_sum(importance, axis=1)[:, :, None]
+def average(weight, total, hidden=None, background=None) -> tf.Tensor:
+    """Average colours `[M,H,3,W]`, from sums over objects.
+
+    Args:
+      weight: `[M,H,1,W]` of the importance.
+      total: `[M,H,3,W]` of importance times transparency times colour.
+      hidden: `[M,H,1,W]` of importance times transparency times coverage: how much of the background is hidden; not
+        needed over black.
+      background: None for black, or broadcastable to `[M,H,W,3]`.
+    """
     reached = weight > 0
-    return reached, tf.where(reached, weight, tf.ones_like(weight))
+    safe_weight = tf.where(reached, weight, tf.ones_like(weight))
+    if background is None:
+        return tf.where(reached, total / safe_weight, tf.zeros_like(total))
+    background = tf.linalg.matrix_transpose(tf.convert_to_tensor(background))  # [..., H, 3, W]
+    # As a change of the background: where sprites fade out, the division by a tiny weight then does no harm.
+    return background + tf.where(reached, (total - background * hidden) / safe_weight, tf.zeros_like(total))
 
 
 def _blend_by_definition(alpha, importance, colour) -> tf.Tensor:
     """Average colour over black, `[M,H,3,W]`, from pasted maps `[M,K,H,W]`, `[M,K,H,W]`, `[M,K,H,3,W]`."""
-    reached, safe_weight = _total_weight(importance)
-    total = tf.reduce_sum((importance * alpha)[:, :, :, None] * colour, axis=1)
-    return tf.where(reached, total / safe_weight, tf.zeros_like(total))
+    weight = tf.reduce_sum(importance, axis=1)[:, :, None]
+    return average(weight, tf.reduce_sum((importance * alpha)[:, :, :, None] * colour, axis=1))
 
 
 @tf.custom_gradient
@@ -93,8 +102,8 @@ def _blend(alpha, importance, colour):
     frames = _blend_by_definition(alpha, importance, colour)
 
     def gradient(upstream):
-        reached, safe_weight = _total_weight(importance)
-        to_total = tf.where(reached, upstream / safe_weight, tf.zeros_like(upstream))  # [M,H,3,W]
+        weight = tf.reduce_sum(importance, axis=1)[:, :, None]
+        to_total = average(weight, upstream)  # [M,H,3,W]
         to_weight = -tf.reduce_sum(to_total * frames, axis=2)  # [M,H,W]
         to_opaque = tf.reduce_sum(colour * to_total[:, None], axis=3)  # [M,K,H,W]
         to_colour = (importance * alpha)[:, :, :, None] * to_total[:, None]

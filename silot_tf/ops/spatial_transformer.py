@@ -39,15 +39,24 @@ def glimpse_positions(centre, size, samples: int, frame_size: int, align_corners
     return frame_size * (centre[..., None] + size[..., None] * grid) - 0.5
 
 
-def sprite_positions(centre, size, samples: int, frame_size: int) -> tf.Tensor:
-    """Sprite positions `[..., frame_size]` of every frame pixel along one axis, in sprite sample units.
+def pixel_centres(pixels: int, frame_size: int) -> np.ndarray:
+    """Centres of the first `pixels` pixels along one axis, fractions of a frame of `frame_size` pixels."""
+    return (np.arange(pixels) + 0.5) / frame_size
 
-    Inverse of `glimpse_positions(..., align_corners=False)`. Arguments as there.
+
+def sprite_positions(centre, size, samples: int, pixels) -> tf.Tensor:
+    """Sprite positions `[..., P]` of frame pixels along one axis, in sprite sample units.
+
+    Inverse of `glimpse_positions(..., align_corners=False)`.
+
+    Args:
+      centre, size, samples: see there, of the sprite.
+      pixels: `[P]` or `[..., P]` centres of pixels, fractions of the frame (see `pixel_centres`).
 
     Source: SILOT specification 2.12.
     """
     centre = tf.convert_to_tensor(centre)
-    pixels = tf.constant((np.arange(frame_size) + 0.5) / frame_size, centre.dtype)
+    pixels = tf.convert_to_tensor(pixels, centre.dtype)
     start = (centre - size / 2)[..., None]
     return samples * (pixels - start) / tf.maximum(size, SMALLEST_SIZE)[..., None] - 0.5
 
@@ -110,6 +119,20 @@ def crop(frame, where, glimpse_shape, align_corners: bool = False) -> tf.Tensor:
     return tf.reshape(glimpses, [-1, slots, rows, channels, columns])
 
 
+def paste_weights(centre, size, samples: int, pixels) -> tf.Tensor:
+    """Bilinear weights `[..., samples, P]` of a sprite's samples at frame pixels; arguments of `sprite_positions`."""
+    return tent_weights(sprite_positions(centre, size, samples, pixels), samples, samples_first=True)
+
+
+def paste_with(row_weights, column_weights, sprites) -> tf.Tensor:
+    """Sprites `[N,rows,C,columns]` resampled by weights `[N,rows,P]` and `[N,columns,Q]`: `[N,P,C,Q]`."""
+    _, rows, channels, columns = sprites.shape
+    pixel_rows, pixel_columns = row_weights.shape[2], column_weights.shape[2]
+    pasted = tf.matmul(row_weights, tf.reshape(sprites, [-1, rows, channels * columns]), transpose_a=True)
+    pasted = tf.matmul(tf.reshape(pasted, [-1, pixel_rows * channels, columns]), column_weights)
+    return tf.reshape(pasted, [-1, pixel_rows, channels, pixel_columns])
+
+
 class Paste:
     """Resampling of sprites into a frame at fixed boxes, `[N,rows,C,columns] -> [N,H,C,W]`; 0 outside the boxes.
 
@@ -124,30 +147,27 @@ class Paste:
 
     def __call__(self, sprites) -> tf.Tensor:
         """Pasted maps of sprites `[N,rows,C,columns]`."""
-        height, width = self.frame_shape
-        _, rows, channels, columns = sprites.shape
-        row_weights, column_weights = self._weight_matrices(rows, columns)
-        pasted = tf.matmul(row_weights, tf.reshape(sprites, [-1, rows, channels * columns]), transpose_a=True)
-        pasted = tf.reshape(pasted, [-1, height * channels, columns])
-        return tf.reshape(tf.matmul(pasted, column_weights), [-1, height, channels, width])
+        return paste_with(*self._weight_matrices(sprites.shape[1], sprites.shape[3]), sprites)
 
     def _weight_matrices(self, rows, columns):
         """Tent weights `[N,rows,H]` and `[N,columns,W]`."""
         if (rows, columns) not in self._weights:
+            height, width = self.frame_shape
             y, x, h, w = tf.unstack(self.where, axis=-1)
             self._weights[rows, columns] = (
-                tent_weights(sprite_positions(y, h, rows, self.frame_shape[0]), rows, samples_first=True),
-                tent_weights(sprite_positions(x, w, columns, self.frame_shape[1]), columns, samples_first=True),
+                paste_weights(y, h, rows, pixel_centres(height, height)),
+                paste_weights(x, w, columns, pixel_centres(width, width)),
             )
         return self._weights[rows, columns]
 
 
 def coverage(where, sprite_shape, frame_shape) -> tf.Tensor:
     """What `paste` makes of a sprite of ones, `[N,H,W]`: 1 inside the box, fading to 0 within half a sprite pixel."""
+    (rows, columns), (height, width) = sprite_shape, frame_shape
     y, x, h, w = tf.unstack(where, axis=-1)
-    rows = tent_weights(sprite_positions(y, h, sprite_shape[0], frame_shape[0]), sprite_shape[0])
-    columns = tent_weights(sprite_positions(x, w, sprite_shape[1], frame_shape[1]), sprite_shape[1])
-    return tf.reduce_sum(rows, -1)[:, :, None] * tf.reduce_sum(columns, -1)[:, None, :]
+    row_weights = tent_weights(sprite_positions(y, h, rows, pixel_centres(height, height)), rows)
+    column_weights = tent_weights(sprite_positions(x, w, columns, pixel_centres(width, width)), columns)
+    return tf.reduce_sum(row_weights, -1)[:, :, None] * tf.reduce_sum(column_weights, -1)[:, None, :]
 
 
 def crop_by_gather(frame, where, glimpse_shape, align_corners: bool = False) -> tf.Tensor:
@@ -166,8 +186,8 @@ def paste_by_gather(sprites, where, frame_shape) -> tf.Tensor:
     height, width = frame_shape
     _, rows, _, columns = sprites.shape
     y, x, h, w = tf.unstack(where, axis=-1)
-    row = sprite_positions(y, h, rows, height)[:, :, None]
-    column = sprite_positions(x, w, columns, width)[:, None, :]
+    row = sprite_positions(y, h, rows, pixel_centres(height, height))[:, :, None]
+    column = sprite_positions(x, w, columns, pixel_centres(width, width))[:, None, :]
     pasted = _bilinear_gather(tf.linalg.matrix_transpose(sprites), *_pairs(row, column))
     return tf.linalg.matrix_transpose(pasted)
 

@@ -30,6 +30,7 @@ class Case:
       quiet: bindings that take all noise from evaluation.
       random: whether results depend on the seed.
       learning_rate: of Adam, for a few updates that must lower the loss.
+      backdrop: colour that the test clips' squares move over.
     """
 
     model: Callable
@@ -38,6 +39,7 @@ class Case:
     quiet: Sequence[str] = ()
     random: bool = True
     learning_rate: float = 1e-3
+    backdrop: Sequence[float] = (0.0, 0.0, 0.0)
 
 
 def model_files() -> dict[str, pathlib.Path]:
@@ -46,13 +48,19 @@ def model_files() -> dict[str, pathlib.Path]:
     return {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.gin"))}
 
 
+def subjects() -> list[str]:
+    """Names of all models, and of variants: an overlay `<model>+<variant>.gin` comes on top of the model's own."""
+    return sorted([*model_files(), *(path.stem for path in OVERLAYS.glob("*+*.gin"))])
+
+
 class ModelUnderTest:
     """A case with its models, built when first asked for."""
 
     def __init__(self, name: str):
         self.name = name
-        overlay = OVERLAYS / f"{name}.gin"
-        self._files = [str(path) for path in (model_files()[name], overlay) if path.is_file()]
+        model, _, variant = name.partition("+")
+        overlays = [OVERLAYS / f"{part}.gin" for part in ([model, name] if variant else [model])]
+        self._files = [str(path) for path in (model_files()[model], *overlays) if path.is_file()]
         self.case = self._load()
         gin.clear_config()
 
@@ -81,10 +89,10 @@ class ModelUnderTest:
         return self.build(quiet=True) if self.case.quiet else self.model
 
     def video(self, batch: int = BATCH, frames: int = FRAMES, seed: int = 0) -> tf.Tensor:
-        """Clips with a bright square that moves over black."""
+        """Clips with a bright square that moves over the case's backdrop, black unless said otherwise."""
         height, width, channels = self.case.frame_shape
         rng = np.random.default_rng(seed)
-        video = np.zeros((batch, frames, height, width, channels), np.float32)
+        video = np.full((batch, frames, height, width, channels), self.case.backdrop, np.float32)
         for b in range(batch):
             texture, top, left = rng.uniform(0.5, 1, (8, 8, channels)), *rng.integers(0, min(height, width) - 10, 2)
             for t in range(frames):

@@ -42,3 +42,14 @@ def test_every_timed_call_is_returned():
 
     durations = measure.seconds_of(function, repetitions=4, warm_up=2)
     assert len(durations) == 4 and len(calls) == 6 and min(durations) >= 0
+
+
+def test_memory_above_baseline_is_that_of_the_largest_moment_inside():
+    with measure.MemoryAboveBaseline() as little:
+        pass
+    with measure.MemoryAboveBaseline() as much:
+        for megabytes in (150, 10):
+            block = bytearray(megabytes * 1_000_000)
+            block[::1000] = b"1" * len(block[::1000])
+            del block
+    assert 0.14 < much.gigabytes < 0.3 and little.gigabytes < 0.05

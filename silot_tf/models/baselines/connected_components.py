@@ -63,7 +63,8 @@ class ConnectedComponents:
         the pixels whose cosine with that colour reaches a second threshold, and keep their colour over time.
       cosine_thresholds: candidates for that threshold; read only with colours.
       matching_radius: largest distance in pixels between the centres of one object in successive frames.
-      background: value of background pixels, one for all channels.
+      background: what `foreground_thresholds` are differences from: one value in [0, 1] for all channels, an RGB
+        triple, or a layer of `silot_tf.layers.backgrounds` that does not learn (clips are then taken for uncropped).
       name: how the baseline is called in results.
     """
 
@@ -73,7 +74,7 @@ class ConnectedComponents:
         colours: Sequence[Sequence[float]] | None = None,
         cosine_thresholds: Sequence[float] | None = None,
         matching_radius: float = 30.0,
-        background: float = 0.0,
+        background=0.0,
         name: str = "connected_components",
     ):
         if foreground_thresholds is None:
@@ -91,13 +92,16 @@ class ConnectedComponents:
 
     def scan(self, video) -> "Scan":
         """The video `[B,T,H,W,C]` (values in [0, 1]) prepared for trying many settings on it."""
-        return Scan(np.asarray(video, np.float32), self._colours, self._background, self._radius)
+        video, background = np.asarray(video, np.float32), self._background
+        if hasattr(background, "of_clips"):
+            background = background.of_clips(video)
+        return Scan(video, self._colours, np.asarray(background, np.float32), self._radius)
 
 
 class Scan:
     """One batch of clips; what does not depend on the setting is computed once."""
 
-    def __init__(self, video: np.ndarray, colours: np.ndarray | None, background: float, radius: float):
+    def __init__(self, video: np.ndarray, colours: np.ndarray | None, background: np.ndarray, radius: float):
         self._radius = radius
         self._contrast = np.abs(video - background).sum(axis=-1)
         self._cosines = None

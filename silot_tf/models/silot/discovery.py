@@ -52,7 +52,7 @@ class Discovery(keras.layers.Layer):
 
         Args:
           grid: `[B,rows,columns,64]` fused features.
-          frame: `[B,H,C,W]`.
+          frame: one frame of each clip, see `ops/glimpses.readable`.
           crop_offset: `[B,2]` offset of the frame inside the uncropped one, anchor units.
           noise: dictionary as for propagation with D = rows * columns in place of K; None for no noise.
           wheels: training wheels (see `hold_back`).

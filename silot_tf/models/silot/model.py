@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from silot_tf.errors import UserError
+from silot_tf.layers.backgrounds import Background
 from silot_tf.layers.convolution import ConvolutionStack, GridEncoder, cell_indices
 from silot_tf.layers.mlp import MLP
 from silot_tf.layers.recurrent import unroll as unroll_over_time
@@ -25,7 +26,7 @@ from silot_tf.models.silot.noise import noise_of_clips
 from silot_tf.models.silot.objects import PROPOSED_FIELDS, empty_objects, feature_vector
 from silot_tf.models.silot.propagation import Propagation
 from silot_tf.models.silot.rendering import Renderer
-from silot_tf.ops import selection, spatial_transformer
+from silot_tf.ops import glimpses, selection
 
 
 @gin.register(module="silot")
@@ -60,6 +61,7 @@ class SILOT(VideoModel):
         size_prior=losses.SIZE_PRIOR,
         size_prior_on_change: bool = False,
         background=None,
+        rendering: str = "auto",
         plain: bool = False,
         name=None,
     ):
@@ -89,7 +91,8 @@ class SILOT(VideoModel):
           fusion_kernel: side of the fusion convolutions; 1 gives the paper's independent cells (D3).
           size_prior: (mean, standard deviation) of the static prior on size logits; the mean depends on the anchor.
           size_prior_on_change: static size prior of the paper's table (D10).
-          background: None for black, or a layer `background(video) -> [B,T,H,W,3]`-broadcastable frames.
+          background: None for black, or a layer of `silot_tf.layers.backgrounds`.
+          rendering: `"auto"`, `"image"` or `"window"`, see `Renderer`; changes cost only.
           plain: use the plain form of every optimised kernel (gathers, pairwise attention, count recursion).
         """
         super().__init__(name=name or "silot")
@@ -97,6 +100,11 @@ class SILOT(VideoModel):
             raise UserError(
                 f"SILOT has num_slots {num_slots}, anchor {tuple(anchor)} and glimpse_shape {tuple(glimpse_shape)}; "
                 "expected at least 1 slot, a positive anchor in pixels and glimpses of at least 2x2 samples"
+            )
+        if background is not None and not isinstance(background, Background):
+            raise UserError(
+                f"silot.SILOT.background = {background!r}: expected None for black, or a layer of "
+                "silot_tf.layers.backgrounds such as @layers.ModeColour() (with brackets)"
             )
         self.num_slots, self.what_size, self.state_size = num_slots, what_size, state_size
         self.anchor = np.asarray(anchor, np.float32)
@@ -130,6 +138,8 @@ class SILOT(VideoModel):
             importance_temperature,
             importance,
             plain,
+            rendering,
+            largest_box=anchor,
             name="renderer",
         )
         self.initial_hidden = self.add_weight(shape=(state_size,), initializer="zeros", name="initial_hidden")
@@ -137,9 +147,10 @@ class SILOT(VideoModel):
     # ------------------------------------------------------------------------------------------------ the contract
 
     def initial_state(self, batch_size, crop_offset=None) -> dict:
-        """See `VideoModel`: empty slots, no identities given out."""
+        """See `VideoModel`: empty slots, no identities given out; `background` only where it carries something."""
         offset = tf.zeros([batch_size, 2]) if crop_offset is None else tf.cast(crop_offset, tf.float32)
-        return {
+        behind = {} if self.background is None else self.background.initial_state(batch_size)
+        return ({"background": behind} if behind else {}) | {
             "objects": empty_objects(batch_size, self.num_slots, self.what_size, self.state_size),
             "track_id": tf.fill([batch_size, self.num_slots], -1),
             "next_id": tf.zeros([batch_size], tf.int32),
@@ -194,14 +205,23 @@ class SILOT(VideoModel):
         grid = self.backbone(tf.reshape(video, [-1, *video.shape[2:]]))
         # Every glimpse of every frame reads the same layout, so it is made once.
         inputs = {
-            "frame": spatial_transformer.rows_channels_columns(video),
+            "frame": glimpses.readable(video, by_definition=self.plain),
             "grid": tf.reshape(grid, [-1, frames, *grid.shape[1:]]),
         }
         if noise is not None:
             inputs["noise"] = noise
         step = functools.partial(self._advance, training=training, wheels=wheels, rollout_from=rollout_from)
+        images, carried = self._background_of(video, state)
         stages, state = unroll_over_time(step, state, inputs, frames)
-        return stages | {"grid": inputs["grid"]}, state
+        return stages | {"grid": inputs["grid"]} | images, state | carried
+
+    def _background_of(self, video, state) -> tuple[dict, dict]:
+        """What the background adds to the stages (images broadcastable to `[B,T,H,W,3]`) and to the next state."""
+        if self.background is None:
+            return {}, {}
+        carried = state.get("background", {})
+        images, carried = self.background.images(video, carried, state["frame"], state["crop_offset"])
+        return {} if images is None else {"background": images}, {"background": carried} if carried else {}
 
     def _check_frames(self, shape) -> None:
         """Raise UserError unless clips of this shape fit the grid."""
@@ -311,9 +331,8 @@ class SILOT(VideoModel):
 
     def _crop(self, frame, box):
         """Glimpses at anchor-unit boxes."""
-        where = box * self._anchor_in_frames((frame.shape[1], frame.shape[3]))
-        read = spatial_transformer.crop_by_gather if self.plain else spatial_transformer.crop
-        return read(frame, where, self.glimpse_shape, self.align_corners)
+        where = box * self._anchor_in_frames(frame.frame_shape)
+        return frame.read(where, self.glimpse_shape, self.align_corners)
 
     def _anchor_in_frames(self, frame_shape) -> np.ndarray:
         """Factors from anchor units to fractions of the frame, for (y, x, height, width)."""
@@ -325,12 +344,15 @@ class SILOT(VideoModel):
         selected = stages["selected"]
         where = selected["box"] * self._anchor_in_frames(frame_shape)
         flat = {name: _merge_time(selected[name]) for name in ("what", "pres", "depth")}
-        background = None
-        if self.background is not None:
-            background = _merge_time(tf.broadcast_to(self.background(video), tf.shape(video)))
+        background = stages.get("background")
+        if background is not None:  # one per frame; what is constant over rows and columns stays so
+            background = tf.broadcast_to(background, [*tf.unstack(tf.shape(video)[:2]), *background.shape[2:]])
+            background = _merge_time(background)
         frames, sprites = self.renderer(
             **flat, where=_merge_time(where), frame_shape=frame_shape, background=background
         )
+        if background is not None:  # rounding may lead out of the range, which logarithms do not survive
+            frames = tf.clip_by_value(frames, 0.0, 1.0)
         outputs = {
             "reconstruction": tf.reshape(frames, [-1, video.shape[1], *frames.shape[1:]]),
             "objects": {

@@ -64,7 +64,7 @@ class Propagation(keras.layers.Layer):
           noise: dictionary `where [B,K,4]`, `what [B,K,64]`, `depth [B,K,1]` (standard normal), `pres [B,K,1]`
             (standard logistic); None for no noise (standard deviations count as 0).
           wheels: training wheels (see `hold_back`).
-          frame: `[B,H,C,W]`, where the module sees frames.
+          frame: one frame of each clip, see `ops/glimpses.readable`, where the module sees frames.
 
         Returns:
           dictionary with the record fields that change (`hidden` is this module's own state) and, under `stage`, every

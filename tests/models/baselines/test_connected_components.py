@@ -9,6 +9,7 @@ from scipy import ndimage
 import silot_tf.reporting
 from silot_tf.errors import UserError
 from silot_tf.evaluation import aggregation, tracks
+from silot_tf.layers.backgrounds import ModeColour
 from silot_tf.models.baselines import connected_components
 from silot_tf.models.baselines.connected_components import ConnectedComponents, Setting, components, link
 
@@ -190,3 +191,15 @@ def test_gin_binds_the_baseline():
         assert len(ConnectedComponents().settings) == 4
     finally:
         gin.clear_config()
+
+
+@pytest.mark.parametrize("background", [(0.2, 0.4, 0.6), ModeColour()], ids=["colour", "layer"])
+def test_foreground_is_what_differs_from_the_background(background):
+    corners = [[(5, 5), (20, 20)], [(7, 5), (20, 24)]]
+    on_black = video_of_squares(corners, [RED, GREEN])
+    video = np.where(on_black.max(axis=-1, keepdims=True) == 0, np.float32([0.2, 0.4, 0.6]), on_black)
+    expected = ConnectedComponents().scan(on_black).outputs(Setting(0.0001))["objects"]
+    found = ConnectedComponents(background=background).scan(video).outputs(Setting(0.0001))["objects"]
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+    assert ConnectedComponents().scan(video).masks(Setting(0.0001)).all()

@@ -179,51 +179,6 @@ def test_importance_may_be_the_softmax_of_the_text_of_the_paper():
         SILOT(importance="hard")
 
 
-class SolidColour(keras.layers.Layer):
-    """Learned colour behind everything."""
-
-    def build(self, video_shape):
-        self.logits = self.add_weight(shape=(3,), initializer="zeros", name="logits")
-
-    def call(self, video):
-        return tf.sigmoid(self.logits)
-
-
-@pytest.fixture(scope="module")
-def model_with_background():
-    return scenes.build(background=SolidColour(name="background"))
-
-
-def test_background_shows_where_no_object_is(model_with_background):
-    model = model_with_background
-    model.background.logits.assign([2.0, 0.0, -1.0])
-    video = tf.constant(scenes.moving_squares(frames=2))
-    state = model.initial_state(2)
-    noise = model.draw_noise(video, state, scenes.SEED)
-    noise["discovery"]["pres"] -= 1000.0  # nothing is ever there
-    stages, _ = model.unroll_stages(video, state, noise)
-    colour = 1 / (1 + np.exp([-2.0, 0.0, 1.0]))
-    np.testing.assert_allclose(
-        model.outputs(video, stages)["reconstruction"], np.broadcast_to(colour, video.shape), atol=1e-6
-    )
-    # Present objects cover it.
-    outputs, _ = model.unroll(video, seed=scenes.SEED)
-    assert np.max(np.abs(outputs["reconstruction"] - colour)) > 0.1
-
-
-def test_background_learns_with_the_rest(model_with_background):
-    model = model_with_background
-    assert any(v is model.background.logits for v in model.trainable_variables)
-    video = tf.constant(scenes.moving_squares(frames=2))
-    batch = {"video": video, "frame_mask": tf.ones([2, 2], tf.bool)}
-    annealed = {"training_wheels": tf.constant(0.0), "count_log_odds": tf.constant(-4.0)}
-    with tf.GradientTape() as tape:
-        terms, _ = model.loss_terms(batch, annealed, seed=scenes.SEED)
-        loss = tf.reduce_sum(terms["reconstruction"])
-    gradient = tape.gradient(loss, model.background.logits)
-    assert np.all(np.isfinite(gradient)) and np.all(gradient != 0)
-
-
 def test_glimpses_and_sprites_may_have_another_size():
     """21 x 21, as a configuration of the authors asks (D44), and the parameter count of appendix A for it."""
     model = scenes.build(glimpse_shape=(21, 21), num_slots=4, noise=0.01, **ATARI)

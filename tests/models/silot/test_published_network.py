@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from silot_tf.ops import glimpses
 from tests.models.silot import published
 
 STAGE_TOLERANCE, LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-5, 1e-3
@@ -62,6 +63,14 @@ for ours, theirs in (("propagation", "prop_indep"), ("learned", "prop_learned"))
         f"{ours}_depth_kl": (f"{theirs}_prior_d_z_kl",),
     }
 SETTINGS = ("train", "train_wheels", "eval_noise", "eval_quiet", "prior_rollout")
+KERNELS = {"of small frames": {}, "plain": {"plain": True}, "of large frames": {"rendering": "window"}}
+
+
+def network_with(kernels, monkeypatch):
+    """The network that reads glimpses and renders in one of the forms between which the size of frames decides."""
+    if kernels == "of large frames":
+        monkeypatch.setattr(glimpses, "GATHERED_FROM", 1)
+    return published.published_network(**KERNELS[kernels])
 
 
 def run_stages(name, model=None):
@@ -155,11 +164,11 @@ def test_loss_terms_equal_those_of_the_published_network(name):
     assert abs(total - run["loss/total"]) <= LOSS_TOLERANCE * run["loss/total"]
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("name", ["train", "train_wheels"])
-def test_gradients_equal_those_of_the_published_network(name, plain):
+def test_gradients_equal_those_of_the_published_network(name, kernels, monkeypatch):
     run = published.stored(name)
-    model = published.published_network(plain=plain)
+    model = network_with(kernels, monkeypatch)
     video = published.stored_video(run)
 
     @tf.function
@@ -204,9 +213,9 @@ def test_gradients_equal_those_of_the_published_network(name, plain):
         assert abs(dot - dots[original]) < GRADIENT_TOLERANCE * scale, original
 
 
-@pytest.mark.parametrize("name", ["train"])
-def test_plain_kernels_give_the_same_stages(name):
-    run, stages, terms = run_stages(name, published.published_network(plain=True))
+@pytest.mark.parametrize("kernels", ["plain", "of large frames"])
+def test_other_kernels_give_the_same_stages(kernels, monkeypatch):
+    run, stages, terms = run_stages("train", network_with(kernels, monkeypatch))
     for what, found, expected in comparisons(run, stages):
         compare(found, expected, what)
     assert abs(float(sum(tf.reduce_mean(tf.reduce_sum(t, 1)) for t in terms.values())) / run["loss/total"] - 1) < 1e-5
