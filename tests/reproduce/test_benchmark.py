@@ -78,8 +78,11 @@ def test_table_of_large_frames_shows_renderings_side_by_side_and_the_slope(large
     for slots in large.slot_counts:
         results[f"large_slots_{slots}"]["seconds"] = 0.002 * slots**0.5
     text = large.table(results)
-    rendered = [line.split()[-5:] for line in text.splitlines() if line.startswith("rendering 4 frames")]
-    assert rendered == [["window", "0.0500", "10.00", "200%", "250"], ["image", "1.1770", "10.00", "200%", "1980"]]
+    rendered = [line.split()[-6:] for line in text.splitlines() if line.startswith("rendering 4 frames")]
+    assert rendered == [
+        ["window", "0.0500", "10.00", "200%", "1.50", "250"],
+        ["image", "1.1770", "10.00", "200%", "1.50", "1980"],
+    ]
     assert "log-log slope 0.50" in text
     assert "slope" not in large.table({name: row for name, row in results.items() if "slots" not in name})
 
