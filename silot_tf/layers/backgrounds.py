@@ -9,6 +9,8 @@ Models hand over the video piece by piece. What a background reads off the first
 way of cutting a video into pieces gives the same images.
 """
 
+import abc
+
 import gin
 import keras
 import numpy as np
@@ -81,7 +83,7 @@ class FixedColour(Background):
         return (tf.reshape(tf.constant(self.colour), [1, 1, 1, 1, 3]) if any(self.colour) else None), state
 
 
-class _ColourOfFirstFrame(Background):
+class _ColourOfFirstFrame(Background, abc.ABC):
     """A colour read off the first frame of each video."""
 
     def initial_state(self, batch_size) -> dict:
@@ -100,9 +102,9 @@ class _ColourOfFirstFrame(Background):
         colour = tf.ensure_shape(colour, state["colour"].shape)
         return colour[:, None, None, None], {"colour": colour}
 
+    @abc.abstractmethod
     def colour_of(self, frames) -> tf.Tensor:
         """`[B,3]` of frames `[B,H,W,3]`."""
-        raise NotImplementedError
 
 
 @gin.register(module="layers")
@@ -165,7 +167,7 @@ class RecordedImage(Background):
         return cut(tf.convert_to_tensor(self.image), video.shape[2:4], crop_offset, cure)[:, None], state
 
 
-class _Learned(Background):
+class _Learned(Background, abc.ABC):
     """Trained logits, times a constant, through the logistic function."""
 
     def __init__(self, scale: float, name):
@@ -174,9 +176,9 @@ class _Learned(Background):
             raise UserError(f"layers.{type(self).__name__}.scale = {scale}: expected a positive factor on the logits")
         self.scale = scale
 
+    @abc.abstractmethod
     def logits_for(self, video, crop_offset) -> tf.Tensor:
         """Log-odds of the images, broadcastable to `[B,T,H,W,3]`."""
-        raise NotImplementedError
 
     def images(self, video, state, frame, crop_offset):
         """See `Background.images`."""
