@@ -28,6 +28,21 @@ def run(folder, *flags):
     )
 
 
+def run_smoke(script, folder):
+    """Run folder of the smoke configuration of `reproduce.<script>`, which must end well, with a cache of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"reproduce.{script}", "--run_dir=run", f"--gin_file=gin_configs/smoke/{script}.gin"],
+        cwd=folder,
+        env=environment() | {"SILOT_TF_CACHE_DIR": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
 def start(folder, *flags):
     """Running process of the command."""
     return subprocess.Popen(

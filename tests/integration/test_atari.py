@@ -1,8 +1,6 @@
 """Recorded, trained on crops, tested on whole frames with more slots, from the command line to the report."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,17 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.atari]
 
 
 def test_smoke_experiment_records_trains_on_crops_and_tests_on_whole_frames(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "reproduce.atari", "--run_dir=run", "--gin_file=gin_configs/smoke/atari.gin"],
-        cwd=tmp_path,
-        env=commands.environment() | {"SILOT_TF_CACHE_DIR": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr
-    run_dir = tmp_path / "run"
+    run_dir = commands.run_smoke("atari", tmp_path)
     results = json.loads((run_dir / "results" / "metrics.json").read_text())
     assert results["conditions"] == {"Space Invaders": 3} and not results["baselines"]
     values = results["model"]["Space Invaders"]

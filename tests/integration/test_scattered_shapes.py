@@ -1,8 +1,6 @@
 """Trained on crops, tested on whole frames with more slots, from the command line to the report."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,18 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_smoke_experiment_trains_on_crops_and_tests_on_whole_frames_with_more_slots(tmp_path):
-    command = [sys.executable, "-m", "reproduce.scattered_shapes", "--run_dir=run"]
-    done = subprocess.run(
-        [*command, "--gin_file=gin_configs/smoke/scattered_shapes.gin"],
-        cwd=tmp_path,
-        env=commands.environment() | {"SILOT_TF_CACHE_DIR": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr
-    run_dir = tmp_path / "run"
+    run_dir = commands.run_smoke("scattered_shapes", tmp_path)
     assert (run_dir / "report" / "index.html").is_file()
     results = json.loads((run_dir / "results" / "metrics.json").read_text())
     assert results["conditions"] == {"1 shape": 1, "3 shapes": 3} and results["condition_label"] == "shapes per frame"
