@@ -7,8 +7,9 @@ the earlier ones were, depends on `(i, n)` only:
     D[i, n] = sum_c p^c C(N - i, c - n) / C(N, c),      m[i, n] = D[i + 1, n + 1] / D[i, n]
 
 and Pascal's rule gives `D[i, n] = D[i + 1, n] + D[i + 1, n + 1]`. The table of `m` is computed once per value of `p`
-in log space (float64), then gathered with the running count of objects. The recursion over counts that this replaces
-underflows in float32 from about the 20th object on.
+in log space (float64): for few slots by the sum, all entries at once (memory grows with the cube of N), for many by
+Pascal's rule, row after row. It is then gathered with the running count of objects. The recursion over counts that this
+replaces underflows in float32 from about the 20th object on.
 """
 
 import functools
@@ -18,6 +19,8 @@ import tensorflow as tf
 from scipy.special import gammaln
 
 GUARD = 1e-9  # authors' code, inside logarithms
+EMPTY = -1e300  # logarithm of 0 that survives sums
+MOST_SLOTS_AT_ONCE = 128  # 17 MB of binomials; with 512 they would take a gigabyte, and sums of them several
 
 
 def count_prior_table(num_slots: int, log_odds) -> tf.Tensor:
@@ -33,16 +36,35 @@ def count_prior_table(num_slots: int, log_odds) -> tf.Tensor:
     """
     log_odds = tf.cast(tf.convert_to_tensor(log_odds, dtype_hint=tf.float64), tf.float64)
     log_p = -tf.nn.softplus(-log_odds)
-    counts = tf.range(num_slots + 1, dtype=tf.float64)
-    # rows i = 1..N, columns n = 0..N+1 (the last column is empty: more objects than slots)
-    log_d = tf.reduce_logsumexp(_log_binomials(num_slots) + counts * log_p, axis=-1)
-    log_d = tf.concat([log_d, tf.fill([num_slots, 1], tf.constant(-1e300, tf.float64))], axis=1)
+    log_d = (_log_d_at_once if num_slots <= MOST_SLOTS_AT_ONCE else _log_d_by_pascal)(num_slots, log_p)
+    # the last column is empty: more objects than slots
+    log_d = tf.concat([log_d, tf.fill([num_slots, 1], tf.constant(EMPTY, tf.float64))], axis=1)
     return tf.sigmoid(log_d[:, 1:] - log_d[:, :-1])
+
+
+def _log_d_at_once(num_slots: int, log_p) -> tf.Tensor:
+    """`ln D[i, n]` for i = 1..N (rows), n = 0..N, by the sum over counts."""
+    counts = tf.range(num_slots + 1, dtype=tf.float64)
+    return tf.reduce_logsumexp(_log_binomials(num_slots) + counts * log_p, axis=-1)
+
+
+def _log_d_by_pascal(num_slots: int, log_p) -> tf.Tensor:
+    """The same by Pascal's rule, from `D[N, n] = p^n / C(N, n)` backwards; memory grows with the square of N."""
+    n = np.arange(num_slots + 1, dtype=np.float64)
+    log_all = gammaln(num_slots + 1) - gammaln(n + 1) - gammaln(num_slots - n + 1)
+    last = tf.range(num_slots + 1, dtype=tf.float64) * log_p - log_all
+
+    def row_before(row, _):
+        one_more = tf.concat([row[1:], tf.constant([EMPTY], tf.float64)], axis=0)
+        return tf.maximum(row, one_more) + tf.nn.softplus(-tf.abs(row - one_more))
+
+    before = tf.scan(row_before, tf.range(num_slots - 1), last, reverse=True)
+    return tf.stop_gradient(tf.concat([before, last[None]], axis=0))
 
 
 @functools.lru_cache(maxsize=8)
 def _log_binomials(num_slots: int) -> np.ndarray:
-    """`ln C(N - i, c - n) - ln C(N, c)` for i = 1..N, n = 0..N, c = 0..N; -1e300 where the binomial is 0."""
+    """`ln C(N - i, c - n) - ln C(N, c)` for i = 1..N, n = 0..N, c = 0..N; `EMPTY` where the binomial is 0."""
     i = np.arange(1, num_slots + 1, dtype=np.float64)[:, None, None]
     n = np.arange(num_slots + 1, dtype=np.float64)[None, :, None]
     c = np.arange(num_slots + 1, dtype=np.float64)[None, None, :]
@@ -51,7 +73,7 @@ def _log_binomials(num_slots: int) -> np.ndarray:
     lower = np.where(possible, lower, 0.0)
     log_all = gammaln(num_slots + 1) - gammaln(c + 1) - gammaln(num_slots - c + 1)
     log_rest = gammaln(upper + 1) - gammaln(lower + 1) - gammaln(upper - lower + 1)
-    return np.where(possible, log_rest - log_all, -1e300)
+    return np.where(possible, log_rest - log_all, EMPTY)
 
 
 def count_kl(probability, sample, log_odds) -> tf.Tensor:

@@ -66,6 +66,22 @@ def test_table_equals_the_recursion_in_float64(log_odds):
     np.testing.assert_allclose(divergences.count_kl(probability, sample, log_odds), plain, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("log_odds", [13.8, 0.0, -4.382])
+@pytest.mark.parametrize("num_slots", [1, 2, 50])
+def test_rows_by_pascals_rule_equal_the_sum_over_counts(num_slots, log_odds):
+    log_p = tf.constant(log(sigmoid(log_odds)), tf.float64)
+    at_once = divergences._log_d_at_once(num_slots, log_p)
+    np.testing.assert_allclose(divergences._log_d_by_pascal(num_slots, log_p), at_once, rtol=1e-10, atol=1e-10)
+
+
+def test_tables_of_many_slots_charge_the_closed_form():
+    """512 slots, where the sum over counts at once would take gigabytes."""
+    p = sigmoid(-1.3)
+    closed = 60 * log(p) - log((p ** np.arange(513)).sum()) - log(comb(512, 60))
+    pattern = np.random.default_rng(0).permutation([1] * 60 + [0] * 452)
+    assert log_probabilities(pattern, -1.3) == pytest.approx(closed, abs=1e-7)
+
+
 def test_many_objects_stay_finite_in_float32_where_the_recursion_underflows():
     """Property 28: the recursion charges 20.7 nats for each object beyond its underflow."""
     sample = np.zeros((1, 192), np.float32)
