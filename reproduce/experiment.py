@@ -17,6 +17,7 @@ from silot_tf import configuration
 from silot_tf.errors import UserError
 from silot_tf.evaluation import results
 from silot_tf.evaluation.evaluator import Evaluator
+from silot_tf.evaluation.what_if import WhatIf
 from silot_tf.run_stamp import RunStamp
 from silot_tf.training import checkpoints, restoring
 from silot_tf.training.loop import TrainingLoop
@@ -40,8 +41,10 @@ class Experiment:
       further_tests: `reproduce.FurtherTest`s of the same weights, run after the tests on `dataset`.
       report: has `write(run_dirs, out_dir)`; None for no report.
       seeds: of the runs; several make one folder each and a common report.
+      initial_weights: folder of a run whose latest weights a new run starts from; None for random ones.
       weights: which weights are evaluated at the end: "final", "overall" or "latest" (`training.restoring`).
       test_examples: example clips saved per test condition.
+      what_if: records roll-outs of the test examples after an object was removed or moved; None for none.
       training_examples: example clips saved during training, the first of the validation set.
       deterministic: have TensorFlow repeat its results bit for bit (`training.determinism`); exact resume needs it.
     """
@@ -56,8 +59,10 @@ class Experiment:
     further_tests: Sequence = ()
     report: object = None
     seeds: Sequence[int] = (0,)
+    initial_weights: str | None = None
     weights: str = "final"
     test_examples: int = 2
+    what_if: WhatIf | None = dataclasses.field(default_factory=WhatIf)
     training_examples: int = 4
     deterministic: bool = True
 
@@ -90,6 +95,9 @@ class Experiment:
         # A fresh one in every case: resuming restores it, and nothing else about it may carry over.
         self._models.clear()
         model = self._models[seed] = self.new_model(seed)
+        model.initialize_from_data(self.dataset.validation_batches(self.evaluator.batch_size))
+        if self.initial_weights is not None:  # a run that is resumed has its own, which replace them
+            restoring.restore_weights(self.initial_weights, model, "latest")
         evaluator, dataset = self.evaluator, self.dataset
 
         def evaluate(model):
@@ -139,18 +147,13 @@ class Experiment:
             return
         started = time.monotonic()
         self.dataset.prepare()
-        metrics, examples = {}, []
         conditions = dict(self.dataset.test_conditions)
-        for name in conditions:
-            metrics[name] = self._evaluate_condition(model, evaluator, name, seed)
-            if self.test_examples:
-                first = next(iter(self.dataset.test_batches(name, evaluator.batch_size)))
-                clips = evaluator.example_clips(model, first, seed, clips=self.test_examples)
-                examples.append(clips | {"condition": np.full(len(clips["video"]), name)})
+        metrics = {name: self._evaluate_condition(model, evaluator, name, seed) for name in conditions}
         baselines = {
             baseline.name: self._evaluate_baseline(baseline, evaluator.batch_size) for baseline in self.baselines
         }
-        if examples:
+        if self.test_examples:
+            examples = [self._example_clips(model, evaluator, name, seed) for name in conditions]
             results.write_examples(run_dir, results.join_examples(examples))
         configuration.write(pathlib.Path(run_dir) / results.FOLDER, configuration.CONFIG_FILE, configuration.bound())
         results.write_metrics(
@@ -192,18 +195,34 @@ class Experiment:
         with progress.bar(desc=f"testing on {name}", unit=" batches") as bar:
             return evaluator.evaluate(model, batches, seed=seed, on_batch=lambda done: bar.update(done - bar.n))
 
+    def _example_clips(self, model, evaluator, condition: str, seed: int) -> dict[str, np.ndarray]:
+        """Arrays of example clips of one condition; baselines must have been evaluated."""
+        first = next(iter(self.dataset.test_batches(condition, evaluator.batch_size)))
+        first = {key: np.asarray(value) for key, value in first.items()}
+        number = self.test_examples
+        arrays = evaluator.example_clips(model, first, seed, clips=number)
+        if self.what_if is not None:
+            arrays |= self.what_if.record(
+                model, first, seed=(seed, 0), rollout_from=evaluator.rollout_from, clips=number
+            )
+        for baseline in self.baselines:
+            arrays |= baseline.example_clips(first, self._baseline_settings[id(baseline), condition], number)
+        return arrays | {"condition": np.full(len(arrays["video"]), condition)}
+
     def _evaluate_baseline(self, baseline, size: int) -> dict[str, dict[str, float]]:
         """Condition -> metrics; kept, since the next seed asks for the same."""
         if id(baseline) not in self._baseline_results:
             found = {}
             for name in progress.bar(self.dataset.test_conditions, desc=baseline.name, unit=" conditions"):
                 chosen = baseline.tune(self.dataset.validation_condition_batches(name, size))
+                self._baseline_settings[id(baseline), name] = chosen
                 found[name] = baseline.evaluate(self.dataset.test_batches(name, size), chosen)
             self._baseline_results[id(baseline)] = found
         return self._baseline_results[id(baseline)]
 
-    # Not settings: results of baselines by identity, and models by seed between training and evaluation.
+    # Not settings: results and settings of baselines by identity, and models by seed between training and evaluation.
     _models: dict = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    _baseline_settings: dict = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
     _baseline_results: dict = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def _record_training(self, run_dir, stamp: RunStamp) -> None:

@@ -11,13 +11,16 @@ batch (what a dataset yields):
     boxes       [B,T,N,4] float32, optional annotations
     present     [B,T,N] bool, False for padding rows and objects outside the frame
     track_id    [B,T,N] int32, -1 where not present
+    label       [B,T,N] int32, optional: class of each object, also while outside the frame; -1 where there is none
     crop_offset [B,2] int32, optional: (y, x) pixel of the crop's top-left corner inside the uncropped frame
 
 outputs (what a model returns for a clip):
     reconstruction  [B,T,H,W,C] float32 in [0, 1]
     objects         where [B,T,K,4], what [B,T,K,A], depth [B,T,K,1], pres [B,T,K,1] in [0, 1],
-                    track_id [B,T,K] int32 (-1 = none), is_new [B,T,K] bool (first frame of the slot's object)
-    Models without boxes give `mask [B,T,K,H,W]` instead of `where`.
+                    track_id [B,T,K] int32 (-1 = none), is_new [B,T,K] bool (first frame of the slot's object);
+                    optional confidence [B,T,K,1] where pres is a yes or no: how sure the model is of it
+    features        [B,T,F] float32, optional: what the model knows of a frame as one vector, for classifiers on top
+    Models without boxes give `mask [B,T,K,H,W]` instead of `where`. Models without objects have one slot, always empty.
 
 loss terms: name -> [B,T] float32, nats per frame, unweighted; minimised.
 annealed quantities: name -> scalar float32, the values of schedules at the current update.
@@ -26,7 +29,7 @@ annealed quantities: name -> scalar float32, the values of schedules at the curr
 from collections.abc import Iterable, Mapping
 
 OBJECT_KEYS = ("where", "what", "depth", "pres", "track_id", "is_new")
-BATCH_KEYS = ("video", "frame_mask", "boxes", "present", "track_id", "crop_offset")
+BATCH_KEYS = ("video", "frame_mask", "boxes", "present", "track_id", "label", "crop_offset")
 
 
 def check_batch(batch: Mapping, *, annotated: bool = False) -> None:
@@ -45,6 +48,7 @@ def check_batch(batch: Mapping, *, annotated: bool = False) -> None:
         ("boxes", 4, "[B,T,N,4]"),
         ("present", 3, "[B,T,N]"),
         ("track_id", 3, "[B,T,N]"),
+        ("label", 3, "[B,T,N]"),
     ):
         if key in batch:
             _check_rank(f"batch['{key}']", batch[key], rank, letters)

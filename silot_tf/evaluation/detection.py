@@ -1,11 +1,12 @@
 """Average precision of boxes, one class, averaged over IoU thresholds.
 
-Protocol: every object with presence > 0 is a prediction, its confidence is its presence. An image is one
-frame. In each image predictions are visited by decreasing confidence; the true box with the largest IoU (the
-first of equals, also when it is already taken) decides: true positive if that IoU is strictly above the
-threshold and the box still free, false positive otherwise. All images of a batch are pooled and sorted by
-decreasing confidence (stable); precision is interpolated at the eleven recalls 0, 0.1 ... 1. Without
-predictions, or without any true box, the value is 0.
+Protocol: every object with presence > 0 is a prediction, its confidence is its presence, or the model's
+`confidence` where it gives one (presence may be a yes or no). An image is one frame. In each image predictions
+are visited by decreasing confidence; the true box with the largest IoU (the first of equals, also when it is
+already taken) decides: true positive if that IoU is strictly above the threshold and the box still free, false
+positive otherwise. All images of a batch are pooled and sorted by decreasing confidence (stable); precision is
+interpolated at the eleven recalls 0, 0.1 ... 1. Without predictions, or without any true box, the
+value is 0.
 
 Source: SILOT specification 6.1; Everingham et al. 2010 (eleven-point interpolation).
 """
@@ -47,7 +48,7 @@ def detections_of(clips: Sequence[Clip]) -> Detections:
     for clip in clips:
         for frame in clip:
             predictions, truths = frame.overlaps.shape
-            confidence.append(frame.confidence)
+            confidence.append(frame.confidence if frame.score is None else frame.score)
             if truths and predictions:
                 best = np.argmax(frame.overlaps, axis=1)
                 overlap.append(frame.overlaps[np.arange(predictions), best])

@@ -12,7 +12,7 @@ from silot_tf.evaluation import aggregation, detection, mot, protocol, reconstru
 from silot_tf.evaluation.streaming import VideoStream
 
 ROLLOUT_PREFIX = "rollout_"
-_OBJECT_KEYS = ("where", "pres", "track_id", "is_new")
+_OBJECT_KEYS = ("where", "depth", "pres", "confidence", "track_id", "is_new")
 
 
 @gin.configurable(module="evaluation")
@@ -144,6 +144,7 @@ class Evaluator:
             arrays[f"{prefix}reconstruction"] = outputs["reconstruction"]
             arrays[f"{prefix}boxes"] = where.astype(np.float32)
             arrays[f"{prefix}pres"] = pres.astype(np.float32)
+            arrays[f"{prefix}depth"] = outputs["objects"]["depth"][..., 0]
             arrays[f"{prefix}track_id"] = outputs["objects"]["track_id"]
             arrays[f"{prefix}is_new"] = outputs["objects"].get("is_new", np.zeros(pres.shape, bool))
         arrays = {key: value[:clips] for key, value in arrays.items()}
@@ -173,6 +174,7 @@ class Evaluator:
             _fill_up(batch["video"], model_batch_size),
             seed=seed,
             crop_offset=None if offset is None else _fill_up(offset, model_batch_size),
+            object_count=_fill_up(_object_count(batch), model_batch_size) if model.is_told_count else None,
         )
         return tf.nest.map_structure(lambda array: array[: len(batch["video"])], outputs)
 
@@ -190,6 +192,12 @@ class Evaluator:
                 jit_compile=self._jit_compile,
             )
         return self._streams[rollout_from]
+
+
+def _object_count(batch: Mapping) -> np.ndarray:
+    """Largest number of objects in a frame of each clip, `[B]`."""
+    present = np.asarray(batch["present"], bool) & np.asarray(batch["frame_mask"], bool)[..., None]
+    return present.sum(axis=2).max(axis=1).astype(np.int32)
 
 
 def _fill_up(array: np.ndarray, size: int) -> np.ndarray:

@@ -31,7 +31,8 @@ def describe(scores: ObjectScores, rollout_from: int | None, batch_size: int) ->
 
 def _object_metrics(scores: ObjectScores, reduction: str) -> dict[str, str]:
     precision = (
-        "every object with presence > 0 is a prediction, confidence = presence; true positive if the true "
+        "every object with presence > 0 is a prediction, confidence = presence or what the model gives as such; true "
+        "positive if the true "
         "box of largest IoU exceeds the threshold and is free; eleven-point interpolation; no prediction "
         f"or no true box gives 0. {reduction}"
     )

@@ -11,9 +11,15 @@ Values that are not finite are stored as null and read back as NaN.
 `<run_dir>/results/examples.npz` (no pickles), E clips:
     video [E,T,H,W,C], frame_mask [E,T]
     truth_boxes [E,T,N,4], truth_present [E,T,N], truth_track_id [E,T,N]
-    reconstruction [E,T,H,W,C], boxes [E,T,K,4], pres [E,T,K], track_id [E,T,K], is_new [E,T,K]
+    reconstruction [E,T,H,W,C], boxes [E,T,K,4], pres, depth [E,T,K], track_id [E,T,K], is_new [E,T,K]
     the last line again with prefix `rollout_`, and the scalar rollout_from: both only with a roll-out
     condition [E] str, optional: test condition of each clip
+    boxes, pres, track_id, is_new with prefix `baseline_<name>_`, optional: each baseline tuned for MOTA
+and optional, roll-outs after one of J objects was edited in one of V ways; F frames from rollout_from on:
+    what_if_object [E,J] id of the edited object, -1 for none; what_if_removed [E,J,V] bool, else it was moved by
+    what_if_shift [E,J,V,2] (y, x) in fractions of the frame
+    what_if_reconstruction [E,J,V,F,H,W,C] uint8, what_if_boxes [E,J,V,F,K,4], what_if_pres, what_if_depth,
+    what_if_track_id and what_if_is_new [E,J,V,F,K]
 Boxes are (y, x, height, width), centre and size in fractions of the frame.
 
 `<run_dir>/results/further/<name>.json` and `.npz`, one pair for each further test of the same weights:
@@ -92,9 +98,12 @@ def write_examples(run_dir, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
 
 
 def join_examples(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Example clips of several conditions in one dictionary; scalars are those of the first; {} of nothing."""
+    """Example clips of several conditions in one dictionary; scalars are those of the first; {} of nothing.
+
+    Where one condition has fewer objects, empty ones are added: id -1, everything else 0.
+    """
     return {
-        name: value if np.ndim(value) == 0 else np.concatenate([part[name] for part in parts])
+        name: value if np.ndim(value) == 0 else _concatenate([part[name] for part in parts], _empty(name))
         for name, value in (parts[0].items() if parts else ())
     }
 
@@ -145,6 +154,19 @@ def read_further(run_dir) -> dict[str, dict]:
 def further_path(run_dir, name: str) -> pathlib.Path:
     """Path of the JSON file of a further test; its example clips lie beside it, with the ending .npz."""
     return pathlib.Path(run_dir) / FOLDER / FURTHER / f"{name}.json"
+
+
+def _empty(name: str) -> int:
+    return -1 if name.endswith("track_id") else 0
+
+
+def _concatenate(arrays: Sequence[np.ndarray], fill: int) -> np.ndarray:
+    """Arrays joined along the first axis, each filled up to the largest size along the others."""
+    if arrays[0].dtype.kind in "US":
+        return np.concatenate(arrays)
+    sizes = np.max([array.shape[1:] for array in arrays], axis=0)
+    paddings = [[(0, 0), *((0, int(size - n)) for size, n in zip(sizes, a.shape[1:], strict=True))] for a in arrays]
+    return np.concatenate([np.pad(a, p, constant_values=fill) for a, p in zip(arrays, paddings, strict=True)])
 
 
 def _existing(run_dir, name: str) -> pathlib.Path:

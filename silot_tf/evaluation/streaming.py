@@ -53,7 +53,7 @@ class VideoStream:
         self._chunk_frames = chunk_frames
         self._unroll = tf.function(unroll, jit_compile=jit_compile)
 
-    def chunks(self, video, *, seed: tuple[int, int], crop_offset=None) -> Iterator[dict]:
+    def chunks(self, video, *, seed: tuple[int, int], crop_offset=None, object_count=None) -> Iterator[dict]:
         """Yields outputs (see `silot_tf.contracts`) of successive pieces of the video as NumPy arrays.
 
         Nothing is kept from one piece to the next but the model's state. The pieces join to what one `unroll` over
@@ -64,6 +64,7 @@ class VideoStream:
             float32 in [0, 1], or uint8, which is divided by 255.
           seed: of the model's noise, one for the whole video.
           crop_offset: as in `VideoModel.initial_state`.
+          object_count: `[B]` numbers of objects, for models that are told them.
 
         Yields:
           `objects` with the entries asked for, `[B,n,K,...]`, and where asked for `reconstruction [B,n,H,W,C]`; n is
@@ -76,15 +77,16 @@ class VideoStream:
         for chunk in self._pieces(video):
             if state is None:
                 offset = None if crop_offset is None else tf.constant(crop_offset)
-                state = self._model.initial_state(len(chunk), offset)
+                told = {} if object_count is None else {"object_count": tf.constant(object_count, tf.int32)}
+                state = self._model.initial_state(len(chunk), offset, **told)
             outputs, state = self._unroll(tf.constant(_to_float(chunk)), state, seed)
             yield tf.nest.map_structure(lambda tensor: tensor.numpy(), outputs)
         if state is None:
             raise UserError("the video has no frames; expected at least one")
 
-    def outputs(self, video, *, seed: tuple[int, int], crop_offset=None) -> dict:
+    def outputs(self, video, *, seed: tuple[int, int], crop_offset=None, object_count=None) -> dict:
         """All pieces of `chunks` joined along time, for videos whose outputs fit into memory."""
-        return join(self.chunks(video, seed=seed, crop_offset=crop_offset))
+        return join(self.chunks(video, seed=seed, crop_offset=crop_offset, object_count=object_count))
 
     def _pieces(self, video) -> Iterator[np.ndarray]:
         """The video in pieces of `chunk_frames` frames, then of single ones."""

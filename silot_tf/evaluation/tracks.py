@@ -32,6 +32,7 @@ class Frame:
         threshold).
       truth_boxes: `[G,4]` float64, valid annotations in the same convention.
       truth_id: `[G]` int64.
+      score: `[P]` float64 order of predictions in average precision; None for `confidence`.
     """
 
     boxes: np.ndarray
@@ -39,6 +40,7 @@ class Frame:
     track_id: np.ndarray
     truth_boxes: np.ndarray
     truth_id: np.ndarray
+    score: np.ndarray | None = None
 
     @functools.cached_property
     def overlaps(self) -> np.ndarray:
@@ -66,6 +68,8 @@ def clips_from(outputs: Mapping, batch: Mapping, first_frame: int = 0) -> list[C
     video = batch["video"]
     image_shape = tuple(int(side) for side in video.shape[2:4])
     where, pres = predicted_boxes(outputs)
+    score = outputs["objects"].get("confidence")
+    score = pres if score is None else np.asarray(score, np.float64)[..., 0]
     edges = edges_of(where, image_shape)
     track_id = np.asarray(outputs["objects"]["track_id"], np.int64)
     counted = np.array(batch["frame_mask"], bool)
@@ -86,6 +90,7 @@ def clips_from(outputs: Mapping, batch: Mapping, first_frame: int = 0) -> list[C
                     track_id=track_id[b, t, chosen],
                     truth_boxes=truth_edges[b, t, valid],
                     truth_id=truth_id[b, t, valid],
+                    score=score[b, t, chosen],
                 )
             )
         clips.append(clip)

@@ -115,6 +115,13 @@ class TunedBaseline:
         for batch in _first_clips(batches, self._test_clips):
             yield tracks.clips_from(self._baseline.scan(batch["video"]).outputs(setting), batch)
 
+    def example_clips(self, batch: Mapping, chosen: Mapping, clips: int | None = None) -> dict[str, np.ndarray]:
+        """Arrays of the first `clips` clips of a batch under the setting chosen for `mota`, as `results` describes."""
+        objects = self._baseline.scan(np.asarray(batch["video"])[:clips]).outputs(chosen["mota"])["objects"]
+        arrays = {"boxes": objects["where"].astype(np.float32), "pres": objects["pres"][..., 0].astype(np.float32)}
+        arrays |= {name: objects[name] for name in ("track_id", "is_new")}
+        return {f"baseline_{self.name}_{name}": value for name, value in arrays.items()}
+
     def _measure(self, batch: Mapping, settings) -> dict:
         """Setting -> (scores of the batch, objects per frame); equal outputs are scored once."""
         scan = self._baseline.scan(batch["video"])

@@ -15,6 +15,12 @@ class VideoModel(keras.Model, abc.ABC):
 
     causal = True
 
+    #: Whether `edit_state` works: objects can be taken out of the state, or moved in it.
+    editable_state = False
+
+    #: Whether evaluation tells the model how many objects a clip has: `initial_state(..., object_count=[B] int32)`.
+    is_told_count = False
+
     #: Objects that the state can hold; None where that is not a fixed number.
     num_slots: int | None = None
 
@@ -37,7 +43,8 @@ class VideoModel(keras.Model, abc.ABC):
         Args:
           video: `[B,T,H,W,C]` float32 in [0, 1]; T is static.
           state: state before the clip; None stands for the initial state.
-          seed: `[2]` int32; the same seed serves all chunks of one video.
+          seed: `[2]` int32; the same seed serves all chunks of one video. None, outside of training, for no noise: the
+            mean stands for every sample.
           training: whether training-time randomness (for example discovery dropout) is on.
           rollout_from: None, or the number of the frame (counted from the initial state) from which on objects come
             from the learned prior without looking at the frames.
@@ -67,6 +74,27 @@ class VideoModel(keras.Model, abc.ABC):
             return keras.ops.where(mask, fresh, old)
 
         return keras.tree.map_structure(choose, initial, state)
+
+    def edit_state(self, state: dict, frame_shape, *, remove, shift) -> dict:
+        """The state with objects taken away or moved, to ask what the learned prior makes of it.
+
+        Models that offer this set `editable_state`. What the model remembers of a moved object besides its place
+        (appearance, recurrent state) stays as it is.
+
+        Args:
+          state: state after a frame, as `unroll` returns it.
+          frame_shape: (H, W) of the frames.
+          remove: `[B,K]` bool, slots whose object is taken away.
+          shift: `[B,K,2]` float32 (y, x), by how much the object of each slot is moved, in fractions of the frame.
+        """
+        raise NotImplementedError(f"objects in the state of {type(self).__name__} cannot be edited")
+
+    def initialize_from_data(self, batches) -> None:
+        """Set initial values of weights that come from data; called once, before a training begins.
+
+        Args:
+          batches: finite iterable of contract batches.
+        """
 
     def build_variables(self, frame_shape) -> None:
         """Create every variable by one eager pass over a black clip of `frame_shape` (H, W, C)."""

@@ -12,12 +12,16 @@ Arrays that are read (N clips, T frames, H W C image, K slots, M annotated objec
     global_step          int, optional: update at which the clips were made (clips saved during training)
     reconstruction       [N,T,H,W,C] like video
     boxes                [N,T,K,4] float, optional; with it pres [N,T,K], track_id [N,T,K], is_new [N,T,K]
-    rollout_...          optional: the last two lines for the prior roll-out
+    depth                [N,T,K] float, optional, beside boxes
+    rollout_...          optional: the last three lines for the prior roll-out
+    baseline_<name>_...  optional: boxes and what comes with them, for each baseline
+    what_if_...          optional: roll-outs after an edit, as `silot_tf.evaluation.results` describes them
 """
 
 import dataclasses
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +33,18 @@ FIELDS = ("boxes", "pres", "track_id", "is_new")
 
 @dataclasses.dataclass(frozen=True)
 class Objects:
-    """Boxes of one clip: `boxes [T,K,4]`, `pres [T,K]`, `track_id [T,K]`, `is_new [T,K]`."""
+    """Boxes of one clip: `boxes [T,K,4]`, `pres [T,K]`, `track_id [T,K]`, `is_new [T,K]`, `depth [T,K]` if recorded."""
 
     boxes: np.ndarray
     pres: np.ndarray
     track_id: np.ndarray
     is_new: np.ndarray
+    depth: np.ndarray | None = None
+
+    def first_frames(self, number: int) -> "Objects":
+        """The objects of the first `number` frames."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Objects(**{name: None if value is None else value[:number] for name, value in fields.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +56,44 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True)
+class WhatIf:
+    """A roll-out after one object was edited: removed, or moved by `shift` (y, x) in fractions of the frame.
+
+    The reconstruction begins with the first frame that the roll-out does not look at, objects with the clip.
+    """
+
+    track_id: int
+    is_removed: bool
+    shift: tuple[float, float]
+    view: View
+
+
+@dataclasses.dataclass(frozen=True)
 class Clip:
-    """One example clip: frames `[T,H,W,3]` uint8, annotation or None, views by mode ("" and "rollout_")."""
+    """One example clip: frames `[T,H,W,3]` uint8, annotation or None, views by mode ("" and "rollout_"), and more."""
 
     video: np.ndarray
     truth: Objects | None
     views: dict[str, View]
     condition: str
     rollout_from: int | None
+    baselines: dict[str, Objects] = dataclasses.field(default_factory=dict)
+    what_ifs: tuple[WhatIf, ...] = ()
+
+    def first_frames(self, number: int) -> "Clip":
+        """The clip without its later frames; roll-outs after an edit are dropped."""
+
+        def view(old: View) -> View:
+            return View(old.reconstruction[:number], None if old.objects is None else old.objects.first_frames(number))
+
+        return dataclasses.replace(
+            self,
+            video=self.video[:number],
+            truth=None if self.truth is None else self.truth.first_frames(number),
+            views={mode: view(old) for mode, old in self.views.items()},
+            baselines={name: objects.first_frames(number) for name, objects in self.baselines.items()},
+            what_ifs=(),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,26 +177,57 @@ def _clip(arrays: dict[str, np.ndarray], n: int) -> Clip:
             raise ValueError(f"{prefix}reconstruction is {reconstruction.shape}, video {video.shape}")
         objects = None
         if prefix + "boxes" in arrays:
-            boxes, pres, ids, is_new = (arrays[prefix + field][n] for field in FIELDS)
-            objects = _objects(boxes, pres[..., 0] if pres.ndim == 3 else pres, ids, is_new, mask)
+            objects = _predicted(arrays, prefix, n, mask)
         views[prefix] = View(_colour(_bytes(reconstruction[n][mask])), objects)
+    rollout_from = int(arrays["rollout_from"]) if "rollout_from" in arrays else None
+    baselines = [found[1] for key in arrays if (found := re.fullmatch(r"baseline_(.+)_boxes", key))]
     return Clip(
         video=_colour(_bytes(video[n][mask])),
         truth=truth,
         views=views,
         condition=str(arrays["condition"][n]) if "condition" in arrays else "",
-        rollout_from=int(arrays["rollout_from"]) if "rollout_from" in arrays else None,
+        rollout_from=rollout_from,
+        baselines={name: _predicted(arrays, f"baseline_{name}_", n, mask) for name in baselines},
+        what_ifs=tuple(_what_ifs(arrays, n, mask, rollout_from)) if "what_if_object" in arrays else (),
     )
 
 
-def _objects(boxes, pres, track_id, is_new, mask: np.ndarray) -> Objects:
+def _predicted(arrays: dict[str, np.ndarray], prefix: str, n: int, mask: np.ndarray) -> Objects:
+    """Boxes of clip n and what comes with them."""
+    boxes, pres, ids, is_new = (arrays[prefix + field][n] for field in FIELDS)
+    depth = arrays[prefix + "depth"][n] if prefix + "depth" in arrays else None
+    return _objects(boxes, pres[..., 0] if pres.ndim == 3 else pres, ids, is_new, mask, depth)
+
+
+def _what_ifs(arrays: dict[str, np.ndarray], n: int, mask: np.ndarray, first: int) -> Iterator[WhatIf]:
+    """Edited roll-outs of clip n; before the first frame that they do not look at, objects are of the plain one."""
+    frames = arrays["what_if_reconstruction"]
+    for j, track_id in enumerate(arrays["what_if_object"][n]):
+        for v in range(frames.shape[2] if track_id >= 0 else 0):
+            whole = {
+                field: np.concatenate([arrays["rollout_" + field][n][:first], arrays["what_if_" + field][n, j, v]])
+                for field in (*FIELDS, "depth")
+            }
+            yield WhatIf(
+                track_id=int(track_id),
+                is_removed=bool(arrays["what_if_removed"][n, j, v]),
+                shift=tuple(float(value) for value in arrays["what_if_shift"][n, j, v]),
+                view=View(
+                    _colour(_bytes(frames[n, j, v][mask[first:]])),
+                    _objects(*(whole[field] for field in FIELDS), mask, whole["depth"]),
+                ),
+            )
+
+
+def _objects(boxes, pres, track_id, is_new, mask: np.ndarray, depth=None) -> Objects:
     """Objects of the frames in `mask`; ValueError where shapes disagree."""
     if boxes.shape[-1] != 4 or not boxes.shape[:2] == pres.shape == track_id.shape == is_new.shape:
         raise ValueError(f"boxes {boxes.shape}, pres {pres.shape}, track_id {track_id.shape}, is_new {is_new.shape}")
     if len(boxes) != len(mask):
         raise ValueError(f"boxes for {len(boxes)} frames, video of {len(mask)}")
     boxes, pres = boxes[mask].astype(np.float64), pres[mask].astype(np.float64)
-    return Objects(boxes, pres, track_id[mask], is_new[mask].astype(bool))
+    depth = None if depth is None else depth[mask].astype(np.float64)
+    return Objects(boxes, pres, track_id[mask], is_new[mask].astype(bool), depth)
 
 
 def _bytes(images) -> np.ndarray:

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gin
-import jinja2
 import markupsafe
 from absl import logging
 
 from silot_tf.errors import UserError
 from silot_tf.files import write_atomic
-from silot_tf.reporting import summary, tables
+from silot_tf.reporting import pages, summary, tables
 from silot_tf.reporting.aggregation import Curve, as_json, baseline_curves, model_curves
 from silot_tf.reporting.claims import VERDICTS, Judgement, judge
+from silot_tf.reporting.explore import PAGE, explore_page
 from silot_tf.reporting.further import further_sections
 from silot_tf.reporting.published import read_targets
 from silot_tf.reporting.runs import Run, group_runs, read_run
@@ -27,7 +27,6 @@ from silot_tf.reporting.sections import (
 from silot_tf.reporting.training_figures import HEADINGS
 from silot_tf.reporting.videos import ClipStyle
 
-TEMPLATES = Path(__file__).parent / "templates"
 VERDICT_WORDS = {
     "yes": "yes",
     "no": "no",
@@ -39,7 +38,7 @@ VERDICT_WORDS = {
 
 @gin.configurable(module="reporting")
 class Report:
-    """Writes `index.html` (self-contained), `metrics.json`, and every plot and clip as a file beside them.
+    """Writes `index.html` and `explore.html` (self-contained), `metrics.json`, and every plot and clip as a file.
 
     Args:
       title: heading of the page; "" takes the model's name.
@@ -60,6 +59,7 @@ class Report:
       show_truth: draw annotated boxes as thin white lines over the input.
       max_clips: clips per training condition, and per further test of it.
       max_training_clips: clips shown over training.
+      max_explored_clips: clips to explore per training condition, and per further test of it.
       clip_size: width of a clip's panel in pixels.
       frames_per_second: speed of clips.
     """
@@ -84,13 +84,15 @@ class Report:
         show_truth=True,
         max_clips=6,
         max_training_clips=1,
+        max_explored_clips=12,
         clip_size=288,
         frames_per_second=3.0,
     ):
-        if clip_size < 16 or frames_per_second <= 0 or max_clips < 0 or max_training_clips < 0:
+        counts = (max_clips, max_training_clips, max_explored_clips)
+        if clip_size < 16 or frames_per_second <= 0 or min(counts) < 0:
             raise UserError(
                 "reporting.Report needs clip_size >= 16, frames_per_second > 0 and counts of clips >= 0, "
-                f"found {clip_size}, {frames_per_second}, {max_clips}, {max_training_clips}; bind others"
+                f"found {clip_size}, {frames_per_second}, {counts}; bind others"
             )
         if citation_url and not citation_url.startswith(("https://", "http://")):
             raise UserError(f"reporting.Report.citation_url is {citation_url!r}, expected an https:// address")
@@ -109,6 +111,7 @@ class Report:
         self.headline = tuple(headline)
         self.max_clips = max_clips
         self.max_training_clips = max_training_clips
+        self.max_explored_clips = max_explored_clips
         self.clip_style = ClipStyle(clip_size, presence_threshold, show_truth, frames_per_second, rollout_from)
 
     def write(self, run_dirs: Sequence[Path | str] | Path | str, out_dir: Path | str | None = None) -> Path:
@@ -130,23 +133,40 @@ class Report:
         out = Path(out_dir) if out_dir is not None else runs[0].folder / "report"
         gallery = Gallery()
         context, record = self._content(runs, gallery)
-        page = _render(context)
+        explore, explored = explore_page(
+            self._shown_groups(runs),
+            title=context["title"],
+            labels=self.labels,
+            count=self.max_explored_clips,
+            style=self.clip_style,
+        )
+        style = markupsafe.Markup(pages.template_text("report.css"))
+        page = pages.render("report.html", style=style, explored=explored, **context)
         # The page comes last: whoever finds it finds everything it was made with.
         for name, data in gallery.files.items():
             write_atomic(out / name, data)
         write_atomic(out / "metrics.json", json.dumps(record, indent=1, allow_nan=False))
+        write_atomic(out / PAGE, explore)
         write_atomic(out / "index.html", page)
         logging.info("report: %s (%.1f MB)", out / "index.html", len(page) / 1e6)
         return out / "index.html"
 
-    def _content(self, runs: list[Run], gallery: Gallery) -> tuple[dict, dict]:
-        """Everything the page prints, and the contents of metrics.json."""
-        groups = group_runs(runs)
-        model_name = self.model_name or str(runs[0].info.get("model") or "the model")
-        shown_groups = {
+    def _model_name(self, runs: list[Run]) -> str:
+        return self.model_name or str(runs[0].info.get("model") or "the model")
+
+    def _shown_groups(self, runs: list[Run]) -> dict[str, list[Run]]:
+        """Name to print -> runs that are seeds of one training condition."""
+        groups, model_name = group_runs(runs), self._model_name(runs)
+        return {
             self.labels.get(name) or (model_name if len(groups) == 1 or not name else name): members
             for name, members in groups.items()
         }
+
+    def _content(self, runs: list[Run], gallery: Gallery) -> tuple[dict, dict]:
+        """Everything the page prints, and the contents of metrics.json."""
+        groups = group_runs(runs)
+        model_name = self._model_name(runs)
+        shown_groups = self._shown_groups(runs)
         curves = [*model_curves(groups, self.labels, model_name), *baseline_curves(runs, self.labels)]
         conditions: dict[str, float] = {}
         for curve in curves:
@@ -273,15 +293,3 @@ def _configs(runs: Sequence[Run]) -> list[tuple[str, str]]:
     order = {"Full configuration": 0, "Operative configuration": 1, "run.json": 2}
     items = sorted(found.items(), key=lambda item: order[item[0][0]])
     return [(f"{kind} ({tables.listing(names)})", text) for (kind, text), names in items]
-
-
-def _render(context: dict) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = markupsafe.Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template("report.html").render(style=style, **context)

@@ -50,7 +50,9 @@ def outcome(curves: Sequence[Curve], condition_label: str) -> list[str]:
     clips = [spread.mean for curve in models for spread in curve.points("clips").values()]
     tested = f"{number(clips[0], 0)} fresh clips" if len(set(clips)) == 1 else "fresh clips"
     subject = "It was" if len(models) == 1 and models[0].runs == 1 else "Each was"
-    if len(numbers) > 1:
+    if not clips:  # results that are not about a set of clips say themselves what they are about
+        sentences = []
+    elif len(numbers) > 1:
         span = f"{condition_label or 'condition'} from {numbers[0]:g} to {numbers[-1]:g}"
         sentences = [f"{subject} tested on {tested} for each of {len(numbers)} conditions ({span})."]
     else:

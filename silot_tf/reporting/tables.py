@@ -41,12 +41,21 @@ METRICS = {
     "presence_per_object": Metric("Presence/object", None, 3),
     "tracked": Metric("Tracked objects", None, 2),
     "objects": Metric("Objects found", None, 2),
+    "hota": Metric("HOTA", True, 3),
+    "deta": Metric("HOTA detection", True, 3),
+    "assa": Metric("HOTA association", True, 3),
+    "loca": Metric("HOTA localisation", True, 3),
+    "objects_per_frame": Metric("Objects per frame", None, 2),
+    "tracks": Metric("Tracks", None, 0),
+    "track_frames": Metric("Median frames per track", None, 0),
+    "threshold": Metric("Foreground threshold", None, 2),
     "score": Metric("Validation score", True, 3),
 }
 #: Order of columns in tables.
 COLUMNS = (
-    "ap", "ap_50", "mota", "idf1", "count_error", "count_error_relative", "misses", "false_positives",
-    "switches", "ground_truth", "reconstruction", "mse", "clips",
+    "ap", "ap_50", "mota", "idf1", "hota", "deta", "assa", "loca", "count_error", "count_error_relative", "misses",
+    "false_positives", "switches", "ground_truth", "tracks", "objects_per_frame", "track_frames", "reconstruction",
+    "mse", "clips",
 )  # fmt: skip
 
 

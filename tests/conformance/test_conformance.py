@@ -206,6 +206,26 @@ def test_reset_restarts_the_chosen_videos_only(subject):
     assert_equal(row(found, 1), row(model.unroll(last, seed=SEED)[0], 1), **CLOSE)
 
 
+def test_objects_can_be_taken_out_of_the_state_and_moved_in_it(subject):
+    """Where the model offers it: only the chosen rows and slots change, and what is removed does not come back."""
+    model, video = subject.quiet_model, subject.video(frames=3)
+    if not model.editable_state:
+        pytest.skip("the model does not offer to edit its state")
+    outputs, state = model.unroll(video[:, :2], seed=SEED)
+    slots, shape = outputs["objects"]["pres"].shape[2], subject.case.frame_shape[:2]
+    none, still = tf.zeros([BATCH, slots], tf.bool), tf.zeros([BATCH, slots, 2])
+    assert_equal(model.edit_state(state, shape, remove=none, shift=still), state)
+    row = lambda tree, b: keras.tree.map_structure(lambda value: value[b], tree)  # noqa: E731
+    gone = model.edit_state(state, shape, remove=tf.constant([[True], [False]]) | none, shift=still)
+    assert_equal(row(gone, 1), row(state, 1))
+    after, _ = model.unroll(video[:, 2:], gone, seed=SEED, rollout_from=2)
+    assert np.all(after["objects"]["track_id"][0] == -1) and np.all(np.asarray(after["objects"]["pres"][0]) < 0.5)
+    shift = tf.one_hot(tf.ones([BATCH], tf.int32) % slots, slots)[..., None] * tf.constant([0.1, -0.2])
+    moved = model.edit_state(state, shape, remove=none, shift=shift)
+    assert differ(moved, state)
+    assert_equal(model.edit_state(moved, shape, remove=none, shift=-shift), state, **CLOSE)
+
+
 def test_the_seed_decides_everything(subject):
     model, video = subject.model, subject.video()
     terms, outputs = model.loss_terms(batch_of(video), annealed(model), seed=SEED)

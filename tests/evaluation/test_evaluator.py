@@ -146,6 +146,7 @@ def test_example_clips_hold_truth_and_both_modes():
         assert arrays[f"{prefix}reconstruction"].shape == (2, 6, 48, 48, 3)
         assert arrays[f"{prefix}boxes"].shape == (2, 6, SLOTS, 4)
         assert arrays[f"{prefix}pres"].shape == (2, 6, SLOTS)
+        assert arrays[f"{prefix}depth"].shape == (2, 6, SLOTS)
         assert arrays[f"{prefix}track_id"].shape == (2, 6, SLOTS)
         assert arrays[f"{prefix}is_new"].dtype == bool
     np.testing.assert_array_equal(arrays["boxes"][:, :3], arrays["rollout_boxes"][:, :3])

@@ -40,6 +40,24 @@ def test_examples_come_back_as_written_and_need_no_pickle(tmp_path):
         assert back[name].dtype == value.dtype
 
 
+def test_clips_of_conditions_with_fewer_objects_are_filled_up_with_empty_ones():
+    parts = [
+        {
+            "pres": np.ones((2, 3, k)),
+            "baseline_c_track_id": np.zeros((2, 3, k), np.int32),
+            "condition": np.array([f"{k} digits"] * 2),
+            "rollout_from": np.array(3),
+        }
+        for k in (1, 3)
+    ]
+    joined = results.join_examples(parts)
+    assert joined["pres"].shape == (4, 3, 3) and joined["rollout_from"] == 3
+    np.testing.assert_array_equal(joined["pres"][0, 0], [1, 0, 0])
+    np.testing.assert_array_equal(joined["baseline_c_track_id"][0, 0], [0, -1, -1])
+    np.testing.assert_array_equal(joined["baseline_c_track_id"][3, 2], [0, 0, 0])
+    assert joined["condition"].tolist() == ["1 digits"] * 2 + ["3 digits"] * 2
+
+
 def test_missing_results_name_the_command(tmp_path):
     for read in (results.read_metrics, results.read_examples):
         with pytest.raises(UserError, match="--mode=evaluate"):

@@ -166,3 +166,16 @@ def test_base_configuration_gives_the_published_protocol():
     finally:
         gin.clear_config()
     assert "published_foreground_thresholds.count = 52" in operative
+
+
+def test_example_clips_are_those_of_the_setting_chosen_for_tracking():
+    batches = data((2, 1))
+    baseline = TunedBaseline(Scripted(batches))
+    chosen = {"ap": "crumbs", "mota": "perfect ids", "count_error": "silent"}
+    arrays = baseline.example_clips(batches[0], chosen, clips=1)
+    objects = Scripted(batches).scan(batches[0]["video"][:1]).outputs("perfect ids")["objects"]
+    assert set(arrays) == {f"baseline_scripted_{name}" for name in ("boxes", "pres", "track_id", "is_new")}
+    np.testing.assert_allclose(arrays["baseline_scripted_boxes"], objects["where"], atol=1e-6)
+    np.testing.assert_array_equal(arrays["baseline_scripted_pres"], objects["pres"][..., 0])
+    for name in ("track_id", "is_new"):
+        np.testing.assert_array_equal(arrays[f"baseline_scripted_{name}"], objects[name])

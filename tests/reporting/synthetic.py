@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from silot_tf.reporting.explore import explore_page
+from silot_tf.reporting.runs import read_run
+from silot_tf.reporting.videos import ClipStyle
+
 CONDITIONS = {"1 digit": 1, "2 digits": 2, "3 digits": 3}
 PROTOCOL = {
     "ap": "average precision over IoU thresholds .1 to .9, per batch of 16 clips, then averaged",
@@ -28,6 +32,7 @@ def write_run(
     size: int = 24,
     evaluated: bool = True,
     training_clips: bool = False,
+    explorable: bool = False,
     info=None,
 ) -> Path:
     """A whole run folder: configuration, stamp, logs, and (if `evaluated`) results and example clips."""
@@ -55,9 +60,9 @@ def write_run(
     if evaluated:
         (folder / "results").mkdir()
         (folder / "results" / "metrics.json").write_text(json.dumps(results(rng, conditions, quality)))
-        np.savez_compressed(
-            folder / "results" / "examples.npz", **example_arrays(rng, list(conditions), frames, clips, size)
-        )
+        arrays = example_arrays(rng, list(conditions), frames, clips, size)
+        extras = exploration_arrays(rng, arrays) if explorable else {}
+        np.savez_compressed(folder / "results" / "examples.npz", **arrays, **extras)
     if training_clips:
         (folder / "examples").mkdir()
         for step, wobble in ((0, 0.2), (500, 0.1), (1000, 0.05), (2500, 0.02), (5000, 0.008)):
@@ -65,6 +70,15 @@ def write_run(
             arrays = example_arrays(same, list(conditions), frames, 1, size, rollout=False, wobble=wobble)
             np.savez_compressed(folder / "examples" / f"{step:08d}.npz", global_step=step, **arrays)
     return folder
+
+
+def write_explore_page(run: Path, *, title="Rings", count=12) -> Path:
+    """Path of explore.html of one run folder, without the rest of the report."""
+    page, _ = explore_page({"the model": [read_run(run)]}, title=title, labels={}, count=count, style=ClipStyle())
+    path = run / "report" / "explore.html"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
 
 
 def results(rng, conditions, quality: float) -> dict:
@@ -187,6 +201,40 @@ def example_arrays(rng, conditions, frames, clips, size, rollout=True, wobble=0.
             prefix + "is_new": np.pad(present & (time == found_from), pad),
         }
     return arrays
+
+
+def exploration_arrays(rng, arrays) -> dict:
+    """What evaluation records for the page to explore: depths, a baseline, roll-outs without an object and moved ones.
+
+    Edits of the objects 0 and 1 of each clip: removed, and moved by a tenth of the frame to the right. The edited
+    reconstruction is one shade of grey, 40 for the first roll-out of a clip, 20 more for each of the next.
+    """
+    first, shape = int(arrays["rollout_from"]), arrays["pres"].shape
+    extras = {prefix + "depth": rng.uniform(0, 1, shape).astype(np.float32) for prefix in ("", "rollout_")}
+    extras |= {
+        f"baseline_connected_components_{name}": arrays[name] for name in ("boxes", "pres", "track_id", "is_new")
+    }
+    clips, frames = arrays["video"].shape[:2]
+    shades = np.arange(40, 120, 20, dtype=np.uint8).reshape(2, 2, 1, 1, 1, 1)
+    video = np.broadcast_to(shades, (clips, 2, 2, frames - first, *arrays["video"].shape[2:]))
+    shown = arrays["rollout_track_id"][:, first - 1] >= 0
+
+    def edited(name):
+        return np.tile(arrays[name][:, None, None, first:], (1, 2, 2, 1) + (1,) * (arrays[name].ndim - 2))
+
+    what_if = {name: edited("rollout_" + name) for name in ("boxes", "pres", "track_id", "is_new")}
+    for j in range(2):
+        what_if["pres"][:, j, 0, :, j] = 0
+        what_if["track_id"][:, j, 0, :, j] = -1
+        what_if["boxes"][:, j, 1, :, j, 1] += 0.1
+    what_if |= {
+        "depth": what_if["pres"],
+        "reconstruction": video,
+        "object": np.where(shown[:, :2], np.arange(2), -1),
+        "removed": np.broadcast_to([True, False], (clips, 2, 2)),
+        "shift": np.broadcast_to([[0.0, 0.0], [0.0, 0.1]], (clips, 2, 2, 2)),
+    }
+    return extras | {"what_if_" + name: value for name, value in what_if.items()}
 
 
 def _paint(boxes, colours, size: int, shown) -> np.ndarray:

@@ -33,6 +33,8 @@ from silot_tf.ops import glimpses, selection
 class SILOT(VideoModel):
     """Spatially invariant, label-free object tracking."""
 
+    editable_state = True
+
     annealed_quantities = {"training_wheels": 0.0, "count_log_odds": float(np.log(0.0125))}  # noqa: RUF012
 
     def __init__(
@@ -162,7 +164,10 @@ class SILOT(VideoModel):
         """See `VideoModel`."""
         if state is None:
             state = self.initial_state(_batch_size(video))
-        noise = self.draw_noise(video, state, seed) if training or self.evaluation_noise else None
+        if training and seed is None:
+            raise ValueError("unroll(training=True) needs a seed: discovery dropout is drawn from it")
+        is_noisy = training or (self.evaluation_noise and seed is not None)
+        noise = self.draw_noise(video, state, seed) if is_noisy else None
         stages, state = self.unroll_stages(video, state, noise, training=training, rollout_from=rollout_from)
         return self.outputs(video, stages), state
 
@@ -176,6 +181,17 @@ class SILOT(VideoModel):
         terms = self.terms(video, stages, outputs["reconstruction"], annealed["count_log_odds"])
         mask = tf.cast(batch["frame_mask"], tf.float32)
         return {name: value * mask for name, value in terms.items()}, outputs
+
+    def edit_state(self, state, frame_shape, *, remove, shift) -> dict:
+        """See `VideoModel`; a removed object leaves a slot that never held one."""
+        shift = shift * (np.asarray(frame_shape[:2], np.float32) / self.anchor)
+        objects = state["objects"]
+        moved = {
+            "box": objects["box"] + tf.pad(shift, [[0, 0], [0, 0], [0, 2]]),
+            "position": objects["position"] + shift,
+        }
+        left = {name: tf.where(remove[..., None], 0.0, value) for name, value in (objects | moved).items()}
+        return state | {"objects": left, "track_id": tf.where(remove, -1, state["track_id"])}
 
     # ---------------------------------------------------------------------------------------------- inside the room
 
