@@ -170,6 +170,11 @@ class AtariClips:
         """(H, W, C) of training and validation frames: those of crops where there are any."""
         return (*(self.kept_size if self.crops is None else self.crops.shape), 3)
 
+    @property
+    def test_frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of test frames, which are never cropped."""
+        return (*self.kept_size, 3)
+
     def prepare(self) -> None:
         """Record what is missing, then cut out, or find and verify, the clips of every split.
 

@@ -22,10 +22,17 @@ SPLITS = ("train", "val", "test")
 DATA_DIR_VARIABLE = "SILOT_TF_DATA_DIR"
 
 _IMAGES_MAGIC, _LABELS_MAGIC = 2051, 2049
-_IMAGES_NAMES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
-_LABELS_NAMES = ("train-labels-idx1-ubyte", "train-labels.idx1-ubyte")
-# SHA-256 of the 60,000 training images followed by their labels, as bytes in the original order.
-_MNIST_SHA256 = "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b"
+_KINDS = (("images", "idx3"), ("labels", "idx1"))
+#: Names of the files of images and labels, without ".gz", of each part of the collection.
+_NAMES = {
+    part: tuple((f"{name}-{kind}-{rank}-ubyte", f"{name}-{kind}.{rank}-ubyte") for kind, rank in _KINDS)
+    for part, name in (("train", "train"), ("test", "t10k"))
+}
+# SHA-256 of all images followed by their labels, as bytes in the original order.
+MNIST_SHA256 = {
+    "train": "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
+    "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,36 +141,53 @@ class MnistDigits(DigitSource):
     def description(self) -> dict:
         """Identity of the digits; reads them only if they need not be the original ones."""
         if self.verify_content:
-            return {"digits": "mnist", "sha256": _MNIST_SHA256}
-        return {"digits": "mnist", "sha256": _sha256(*self._read()[1:])}
+            return {"digits": "mnist", "sha256": MNIST_SHA256["train"]}
+        return {"digits": "mnist", "sha256": sha256_of(*read_mnist(self.data_dir)[1:])}
 
     def _load(self):
-        path, images, labels = self._read()
-        if self.verify_content and _sha256(images, labels) != _MNIST_SHA256:
-            raise UserError(
-                f"{path}: these are not the 60,000 training digits of MNIST in their original order "
-                f"(checksum {_sha256(images, labels)[:12]}, expected {_MNIST_SHA256[:12]}); copy the files "
-                "again, or bind data.MnistDigits.verify_content = False to use other 28x28 pictures"
-            )
+        path, images, labels = read_mnist(self.data_dir)
+        if self.verify_content:
+            require_original(path, "train", images, labels, "data.MnistDigits")
         return shrink_by_half(images), labels.astype(np.int64)
 
-    def _read(self):
-        """Where the digits come from, images `[n,28,28]` uint8, labels `[n]` uint8."""
-        folder = self.data_dir or os.environ.get(DATA_DIR_VARIABLE)
-        if folder is None:
-            reason = f"no data directory is given (--data_dir or {DATA_DIR_VARIABLE})"
-        else:
-            if not os.path.isdir(folder):
-                raise UserError(f"data directory {folder} does not exist; give the folder that holds MNIST")
-            for place in (pathlib.Path(folder), pathlib.Path(folder) / "mnist"):
-                images, labels = _find(place, _IMAGES_NAMES), _find(place, _LABELS_NAMES)
-                if images or labels:
-                    return _read_idx_pair(place, images, labels)
-                if (place / "mnist.npz").is_file():
-                    return _read_npz(place / "mnist.npz")
-            reason = f"no MNIST files in {folder}"
-            logging.warning("%s; trying the Keras download", reason)
-        return _download(reason)
+
+def read_mnist(data_dir: str | None, part: str = "train") -> tuple[object, np.ndarray, np.ndarray]:
+    """Where the digits come from, images `[n,28,28]` uint8, labels `[n]` uint8.
+
+    Args:
+      data_dir: see `MnistDigits`.
+      part: "train" for the 60,000 training digits, "test" for the 10,000 others.
+
+    Raises:
+      UserError: if they are not found, or cannot be read.
+    """
+    images_names, labels_names = _NAMES[part]
+    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    if folder is None:
+        reason = f"no data directory is given (--data_dir or {DATA_DIR_VARIABLE})"
+    else:
+        if not os.path.isdir(folder):
+            raise UserError(f"data directory {folder} does not exist; give the folder that holds MNIST")
+        for place in (pathlib.Path(folder), pathlib.Path(folder) / "mnist"):
+            images, labels = _find(place, images_names), _find(place, labels_names)
+            if images or labels:
+                return _read_idx_pair(place, images, labels, (labels_names if images else images_names)[0])
+            if (place / "mnist.npz").is_file():
+                return _read_npz(place / "mnist.npz", part)
+        reason = f"no MNIST files ({images_names[0]}) in {folder}"
+        logging.warning("%s; trying the Keras download", reason)
+    return _download(reason, images_names[0], labels_names[0], part)
+
+
+def require_original(path, part: str, images, labels, source: str) -> None:
+    """Raise UserError unless these are MNIST's digits bit for bit; `source` is the gin name of who asks."""
+    if sha256_of(images, labels) != MNIST_SHA256[part]:
+        number = {"train": "60,000 training", "test": "10,000 test"}[part]
+        raise UserError(
+            f"{path}: these are not the {number} digits of MNIST in their original order "
+            f"(checksum {sha256_of(images, labels)[:12]}, expected {MNIST_SHA256[part][:12]}); copy the files "
+            f"again, or bind {source}.verify_content = False to use other 28x28 pictures"
+        )
 
 
 @gin.configurable(module="data")
@@ -189,12 +213,16 @@ class EmbeddedDigits(DigitSource):
         return enlarge_8x8(digits.images), digits.target.astype(np.int64)
 
 
-def enlarge_8x8(images) -> np.ndarray:
-    """8x8 grey pictures with values 0..16 as `[n,14,14]` uint8 masks, the ink inside 12 rows and 14 columns.
+def enlarge_8x8(images, side: int = PATCH_SIZE) -> np.ndarray:
+    """8x8 grey pictures with values 0..16 as `[n,side,side]` uint8 masks, the ink inside 12/14 of the rows.
 
     The small pictures hold digits squeezed to 8 rows by about 5 columns; columns are stretched more than rows, so
-    that digits come out about as high and wide as those of MNIST (11 x 9 pixels). Cubic splines enlarge; a steeper
-    contrast afterwards gives strokes the crisp edges of MNIST.
+    that digits come out about as high and wide as those of MNIST (11 x 9 pixels of 14). Cubic splines enlarge; a
+    steeper contrast afterwards gives strokes the crisp edges of MNIST.
+
+    Args:
+      images: `[n,8,8]`.
+      side: pixels, even.
     """
     from scipy import ndimage
 
@@ -203,10 +231,10 @@ def enlarge_8x8(images) -> np.ndarray:
         # border fades out smoothly.
         return (np.arange(size) + 0.5) * 8 / size - 0.5 + 1
 
-    rows, columns = 12, PATCH_SIZE
-    top = (PATCH_SIZE - rows) // 2
+    rows, columns = round(side * 12 / 14), side
+    top = (side - rows) // 2
     padded = np.pad(np.asarray(images, np.float64) / 16.0, ((0, 0), (1, 1), (1, 1)))
-    masks = np.zeros((len(padded), PATCH_SIZE, PATCH_SIZE), np.uint8)
+    masks = np.zeros((len(padded), side, side), np.uint8)
     grid = np.meshgrid(centres(rows), centres(columns), indexing="ij")
     for mask, picture in zip(masks, padded, strict=True):
         large = ndimage.map_coordinates(picture, grid, order=3, mode="grid-constant")
@@ -215,7 +243,8 @@ def enlarge_8x8(images) -> np.ndarray:
     return masks
 
 
-def _sha256(images, labels) -> str:
+def sha256_of(images, labels) -> str:
+    """Checksum of pictures and their labels."""
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
     digest.update(np.ascontiguousarray(labels).tobytes())
     return digest.hexdigest()
@@ -229,9 +258,9 @@ def _find(folder: pathlib.Path, names) -> pathlib.Path | None:
     return None
 
 
-def _read_idx_pair(folder, images_path, labels_path):
+def _read_idx_pair(folder, images_path, labels_path, missing: str):
     if not (images_path and labels_path):
-        found, missing = images_path or labels_path, (_LABELS_NAMES if images_path else _IMAGES_NAMES)[0]
+        found = images_path or labels_path
         raise UserError(f"{folder}: {found.name} is there but {missing}[.gz] is not; put both into the folder")
     images = _read_idx(images_path, _IMAGES_MAGIC, 3)
     labels = _read_idx(labels_path, _LABELS_MAGIC, 1)
@@ -261,13 +290,13 @@ def _read_idx(path: pathlib.Path, magic: int, rank: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _read_npz(path: pathlib.Path):
+def _read_npz(path: pathlib.Path, part: str):
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["x_train"], arrays["y_train"]
+            images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
-            f"{path} is not the MNIST archive of Keras, with arrays x_train and y_train ({error}); "
+            f"{path} is not the MNIST archive of Keras, with arrays x_{part} and y_{part} ({error}); "
             "copy or download the file again"
         ) from error
     return path, *_check_arrays(path, images, labels)
@@ -283,20 +312,21 @@ def _check_arrays(path, images, labels):
     return images, labels.astype(np.uint8)
 
 
-def _download(reason: str):
+def _download(reason: str, images_name: str, labels_name: str, part: str):
     """Images and labels from Keras' own download (kept in Keras' cache folder)."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # seconds; a network that drops packets would otherwise hang for minutes
     try:
         import keras
 
-        (images, labels), _ = keras.datasets.mnist.load_data()
+        parts = dict(zip(("train", "test"), keras.datasets.mnist.load_data(), strict=True))
+        images, labels = parts[part]
     except Exception as error:  # whatever network, proxy or file system raise; it is told, not swallowed
         summary = " ".join(str(error).split())
         raise UserError(
             f"MNIST is missing: {reason}, and the Keras download failed ({summary}); put "
-            "train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz (or Keras' mnist.npz) into a folder "
-            "and pass it as --data_dir, or use data.EmbeddedDigits, which needs no download"
+            f"{images_name}.gz and {labels_name}.gz (or Keras' mnist.npz) into a folder "
+            "and pass it as --data_dir, or use the embedded digits, data.EmbeddedDigits, which need no download"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

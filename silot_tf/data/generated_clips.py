@@ -1,4 +1,4 @@
-"""Data sets of moving patches: splits with streams of random numbers of their own, cached on disk and streamed."""
+"""Data sets of moving patches: pictures that move along straight lines and bounce off the walls."""
 
 import abc
 import dataclasses
@@ -7,13 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from silot_tf.data import moving_patches, pipeline, records
+from silot_tf.data import moving_patches
 from silot_tf.data.checks import are_integers, require
+from silot_tf.data.counted_clips import CountedClips
 from silot_tf.data.crops import Crops
-from silot_tf.errors import UserError
 from silot_tf.ops import boxes as box_ops
 
-_SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 _CLIPS_AT_ONCE = 100  # rendered together; more only takes more memory
 
 
@@ -36,15 +35,10 @@ class Layouts:
     velocity: np.ndarray
 
 
-class GeneratedClips(abc.ABC):
+class GeneratedClips(CountedClips):
     """What all data sets of moving patches share; the arguments are those of their constructors.
 
-    Training and validation clips have numbers of objects from a range; there is one test set for each exact number
-    of `test_counts`. Clips are generated once, cached on disk (see `records`) and streamed from there; sets for one
-    exact number of objects are made when they are first asked for.
-
-    Subclasses set `noun` (what one object is called; arguments and conditions are named after it) and `generator`
-    (name of the caches), and define `scenes` and `parameters`.
+    Subclasses set `noun` and `generator` (see `CountedClips`), and define `scenes` and `parameters`.
 
     Args:
       counts: smallest and largest number of objects.
@@ -55,9 +49,6 @@ class GeneratedClips(abc.ABC):
 
     The other arguments are explained by the subclasses.
     """
-
-    noun: str
-    generator: str
 
     def __init__(
         self,
@@ -79,16 +70,12 @@ class GeneratedClips(abc.ABC):
         crops_per_clip=1,
     ):
         prefix = f"data.{type(self).__name__}."
-        for name, value, least in (
-            ("num_frames", num_frames, 1),
-            ("train_clips", train_clips, 1),
-            ("validation_clips", validation_clips, 1),
-            ("test_clips", test_clips, 1),
-            ("shuffle_buffer", shuffle_buffer, 1),
-            ("crops_per_clip", crops_per_clip, 1),
-            ("seed", seed, 0),
-        ):
-            require(are_integers([value]) and value >= least, prefix + name, value, f"an integer of at least {least}")
+        require(
+            are_integers([crops_per_clip]) and crops_per_clip >= 1,
+            f"{prefix}crops_per_clip",
+            crops_per_clip,
+            "an integer of at least 1",
+        )
         require(isinstance(speed, numbers.Real) and speed >= 0, f"{prefix}speed", speed, "pixels per frame, 0 or more")
         least, reason = smallest_frame
         require(
@@ -104,30 +91,22 @@ class GeneratedClips(abc.ABC):
             crop_shape,
             f"None, or (rows, columns) of at least 1 pixel and at most those of frame_shape, {tuple(frame_shape)}",
         )
-        require(
-            are_integers(counts, 2) and 0 <= counts[0] <= counts[1] and counts[1] >= 1,
-            f"{prefix}num_{self.noun}s",
-            counts,
-            "(smallest, largest) with 0 <= smallest <= largest and largest at least 1",
+        super().__init__(
+            scene_size=frame_shape,
+            num_frames=num_frames,
+            counts=counts,
+            train_clips=train_clips,
+            validation_clips=validation_clips,
+            test_clips=test_clips,
+            test_counts=test_counts,
+            seed=seed,
+            cache_dir=cache_dir,
+            shuffle_buffer=shuffle_buffer,
         )
-        require(
-            are_integers(test_counts) and min(test_counts) >= 0 and len(set(test_counts)) == len(test_counts),
-            f"{prefix}test_{self.noun}_counts",
-            test_counts,
-            f"one or more different numbers of {self.noun}s, each 0 or more, as a tuple",
-        )
-        self.scene_size = tuple(map(int, frame_shape))
-        self.num_frames = num_frames
+        if crop_shape is not None:
+            self.crops = Crops(tuple(map(int, crop_shape)), crops_per_clip, seed)
         self.speed = speed
-        self.train_clips, self.validation_clips, self.test_clips = train_clips, validation_clips, test_clips
-        self.test_conditions = {f"{n} {self.noun}{'' if n == 1 else 's'}": n for n in test_counts}
-        self.seed = seed
-        self.cache_dir = cache_dir
-        self.shuffle_buffer = shuffle_buffer
-        self.crops = None if crop_shape is None else Crops(tuple(map(int, crop_shape)), crops_per_clip, seed)
-        self._counts = tuple(map(int, counts))
         self._max_overlap = max_overlap
-        self._caches = {}
 
     @abc.abstractmethod
     def scenes(self, split: str, counts: tuple[int, int], start: int, stop: int) -> moving_patches.Scenes:
@@ -137,72 +116,21 @@ class GeneratedClips(abc.ABC):
     def parameters(self) -> dict:
         """What clips depend on besides the arguments above, for the manifests of caches; has `generator_version`."""
 
-    @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of training and validation frames: those of crops where there are any."""
-        return (*(self.scene_size if self.crops is None else self.crops.shape), 3)
-
-    @property
-    def condition_label(self) -> str:
-        """What the numbers of `test_conditions` count."""
-        return f"{self.noun}s per frame"
-
-    @property
-    def max_objects(self) -> int:
-        """N of all batches."""
-        return max(1, self._counts[1], *self.test_conditions.values())
-
-    def prepare(self) -> None:
-        """Generate, or find and verify, the clips of every split.
-
-        Raises:
-          UserError: if the objects' pictures are missing, cached clips have changed, or the disk is full or
-            read-only.
-        """
-        self._cache("train", self._counts, self.train_clips)
-        self._cache("val", self._counts, self.validation_clips)
-        for count in self.test_conditions.values():
-            self._cache("test", (count, count), self.test_clips)
-
-    def training_batches(self, batch_size: int, *, seed: int, start_batch: int = 0):
-        """Endless `tf.data.Dataset` of batches from number `start_batch` on; see `pipeline`."""
-        return pipeline.training_stream(
-            self._cache("train", self._counts, self.train_clips),
-            batch_size,
-            seed=seed,
-            start_batch=start_batch,
-            shuffle_buffer=self.shuffle_buffer,
-            max_objects=self.max_objects,
-            crops=self.crops,
-        )
-
-    def validation_batches(self, batch_size: int):
-        """Finite `tf.data.Dataset` of all validation clips, or their crops; the last batch may be smaller."""
-        return self._finite("val", self._counts, self.validation_clips, batch_size, self.crops)
-
-    def test_batches(self, condition_name: str, batch_size: int):
-        """Finite `tf.data.Dataset` of the test clips, whole frames, of one entry of `test_conditions`."""
-        count = self._count_of(condition_name)
-        return self._finite("test", (count, count), self.test_clips, batch_size)
-
-    def validation_condition_batches(self, condition_name: str, batch_size: int):
-        """Finite `tf.data.Dataset` of validation clips with as many objects in each as this condition says.
-
-        There are `validation_clips` of them, whole frames. They serve to tune baselines per condition.
-        """
-        count = self._count_of(condition_name)
-        return self._finite("val", (count, count), self.validation_clips, batch_size)
+    def all_parameters(self, split: str, counts: tuple[int, int]) -> dict:
+        """See `CountedClips`."""
+        return {
+            "generator": self.generator,
+            "split": split,
+            "frame_shape": self.scene_size,
+            "num_frames": self.num_frames,
+            f"num_{self.noun}s": counts,
+            "speed": float(self.speed),
+            "max_overlap": self._max_overlap,
+            "seed": self.seed,
+        } | self.parameters()
 
     def generate(self, split: str, counts: tuple[int, int], start: int, stop: int) -> dict[str, np.ndarray]:
-        """Clips start..stop-1 of a split, straight from the generator.
-
-        Each clip has a random stream of its own, so it is the same whatever range it is part of.
-
-        Returns:
-          arrays with leading dimension C = stop - start, N = counts[1] (at least 1): `video [C,T,H,W,channels]`
-          uint8, `boxes [C,T,N,4]` float32 (as in `silot_tf.contracts`), `valid [C,T,N]` bool, `label [C,N]`
-          int32.
-        """
+        """See `CountedClips`."""
         pieces = []
         for first in range(start, stop, _CLIPS_AT_ONCE):
             scenes = self.scenes(split, counts, first, min(first + _CLIPS_AT_ONCE, stop))
@@ -237,8 +165,7 @@ class GeneratedClips(abc.ABC):
         kind, size = np.zeros((clips, most), np.int64), np.zeros((clips, most, 2), np.int64)
         position, velocity = np.zeros((clips, most, 2)), np.zeros((clips, most, 2))
         for i in range(clips):
-            stream = (_SPLIT_NUMBERS[split], *counts, start + i)
-            generator = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))
+            generator = self.random_stream(split, counts, start + i)
             n = count[i] = generator.integers(counts[0], counts[1] + 1)
             kind[i, :n] = generator.integers(num_kinds, size=n)
             position[i, :n], size[i, :n] = moving_patches.place_rectangles(
@@ -246,34 +173,3 @@ class GeneratedClips(abc.ABC):
             )
             velocity[i, :n] = moving_patches.draw_velocities(generator, n, self.speed)
         return Layouts(count, kind, position, size, velocity)
-
-    def _finite(self, split, counts, num_clips, batch_size, crops=None):
-        cache = self._cache(split, counts, num_clips)
-        return pipeline.evaluation_stream(cache, batch_size, max_objects=self.max_objects, crops=crops)
-
-    def _count_of(self, condition_name: str) -> int:
-        if condition_name not in self.test_conditions:
-            raise UserError(f"no test condition '{condition_name}'; there are {', '.join(self.test_conditions)}")
-        return self.test_conditions[condition_name]
-
-    def _cache(self, split: str, counts: tuple[int, int], num_clips: int) -> records.ClipCache:
-        key = (split, counts, num_clips)
-        if key not in self._caches:
-            parameters = {
-                "generator": self.generator,
-                "split": split,
-                "frame_shape": self.scene_size,
-                "num_frames": self.num_frames,
-                f"num_{self.noun}s": counts,
-                "speed": float(self.speed),
-                "max_overlap": self._max_overlap,
-                "seed": self.seed,
-            }
-            self._caches[key] = records.load_or_generate(
-                records.cache_root(self.cache_dir),
-                f"{self.generator}-{split}-{'-'.join(map(str, sorted(set(counts))))}",
-                parameters | self.parameters(),
-                num_clips,
-                lambda start, stop: self.generate(split, counts, start, stop),
-            )
-        return self._caches[key]

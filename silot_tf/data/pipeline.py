@@ -18,6 +18,7 @@ def training_stream(
     shuffle_buffer: int,
     max_objects: int,
     crops: Crops | None = None,
+    channels: int = 3,
 ):
     """Endless `tf.data.Dataset` of batches (see `silot_tf.contracts`), deterministic in `seed`.
 
@@ -34,6 +35,7 @@ def training_stream(
       shuffle_buffer: clips.
       max_objects: N of the batches.
       crops: None for whole frames.
+      channels: of the batches; see `decode`.
 
     Raises:
       UserError: if the batch is larger than the number of clips, or a number is out of range.
@@ -68,14 +70,16 @@ def training_stream(
 
     epochs = tf.data.Dataset.range(start_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(items_of)
-    return batches.map(lambda *items: decode(*items, cache, max_objects, crops)).prefetch(2)
+    return batches.map(lambda *items: decode(*items, cache, max_objects, crops, channels)).prefetch(2)
 
 
-def evaluation_stream(cache: ClipCache, batch_size: int, *, max_objects: int, crops: Crops | None = None):
+def evaluation_stream(
+    cache: ClipCache, batch_size: int, *, max_objects: int, crops: Crops | None = None, channels: int = 3
+):
     """Finite `tf.data.Dataset` of all clips in order, or all crops of each; the last batch may be smaller."""
     _check(cache, batch_size, crops)
     batches = _batches(_items(cache, range(len(cache.files)), crops), batch_size, cache, crops)
-    return batches.map(lambda *items: decode(*items, cache, max_objects, crops)).prefetch(2)
+    return batches.map(lambda *items: decode(*items, cache, max_objects, crops, channels)).prefetch(2)
 
 
 def _items(cache: ClipCache, shards, crops: Crops | None):
@@ -125,12 +129,13 @@ def _frame_size(cache: ClipCache) -> tuple[int, int]:
     return cache.fields["video"][1][1:3]
 
 
-def decode(records, offsets, cache: ClipCache, max_objects: int, crops: Crops | None = None) -> dict:
+def decode(records, offsets, cache: ClipCache, max_objects: int, crops: Crops | None = None, channels: int = 3) -> dict:
     """Batch (see `silot_tf.contracts`) from serialised records `[B]` string and crop offsets `[B,2]` int32.
 
-    Needs the fields `video` (uint8), `boxes` (float32) and `valid` (bool); N may be 0. Grey clips become three equal
-    channels; annotation rows are padded to `max_objects`. The id of an object is its row, unless the field `track_id`
-    (`[T,N]` int32) says otherwise. Without `crops` the offsets count nothing.
+    Needs the fields `video` (uint8), `boxes` (float32) and `valid` (bool); N may be 0. Grey clips become `channels`
+    equal channels; annotation rows are padded to `max_objects`. The id of an object is its row, unless the field
+    `track_id` (`[T,N]` int32) says otherwise. A field `label` (`[N]` or `[T,N]` int32) becomes one value per frame.
+    Without `crops` the offsets count nothing.
     """
     import tensorflow as tf
 
@@ -147,12 +152,17 @@ def decode(records, offsets, cache: ClipCache, max_objects: int, crops: Crops | 
         video = crops.cut_video(video, offsets)  # still bytes, a quarter of what floats would be
         boxes, present = crops.cut_boxes(boxes, present, offsets, _frame_size(cache))
     video = tf.cast(video, tf.float32) / 255.0
-    if video.shape[-1] == 1:
-        video = tf.repeat(video, 3, axis=-1)
+    if video.shape[-1] == 1 < channels:
+        video = tf.repeat(video, channels, axis=-1)
     padding = [[0, 0], [0, 0], [0, max_objects - present.shape[2]]]
     present = tf.pad(present, padding)
     track_id = tf.pad(arrays["track_id"], padding) if "track_id" in arrays else tf.range(max_objects)
-    return {
+    more = {}
+    if "label" in arrays:
+        label = arrays["label"]
+        label = tf.repeat(label[:, None], video.shape[1], axis=1) if len(label.shape) == 2 else label
+        more["label"] = tf.pad(label, padding, constant_values=-1)
+    return more | {
         "video": video,
         "frame_mask": tf.ones([size, video.shape[1]], tf.bool),
         "boxes": tf.pad(boxes, [*padding, [0, 0]]),

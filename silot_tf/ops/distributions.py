@@ -4,6 +4,8 @@ Samples are drawn from noise that was drawn before (reparameterised), so that a 
 operation and the same noise can be fed to another implementation.
 """
 
+import math
+
 import tensorflow as tf
 from tensorflow_probability.python import distributions as tfd
 
@@ -45,3 +47,20 @@ def relaxed_bernoulli_kl_sample(posterior_log_odds, prior_log_odds, pre_sigmoid)
     posterior = tfd.Logistic(posterior_log_odds, one)
     prior = tfd.Logistic(prior_log_odds, one)
     return posterior.log_prob(pre_sigmoid) - prior.log_prob(pre_sigmoid)
+
+
+def log_density_of_noise(std, noise) -> tf.Tensor:
+    """Log density of the normal sample `mean + std * noise` at itself, summed over the last axis, nats.
+
+    The same number as `normal(mean, std).log_prob` there, with the same total gradient, but without the rounding of
+    `(sample - mean) / std`.
+
+    Args:
+      std: `[..., D]`; of a triangular factor its diagonal (signs do not matter).
+      noise: `[..., D]` standard normal; None stands for 0 (the sample is the mean).
+    """
+    half_log_two_pi = 0.5 * math.log(2 * math.pi)
+    log_density = -tf.math.log(tf.abs(std)) - half_log_two_pi
+    if noise is not None:
+        log_density -= 0.5 * tf.square(noise)
+    return tf.reduce_sum(log_density, axis=-1)
