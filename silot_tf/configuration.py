@@ -40,6 +40,8 @@ CHANGEABLE = (
     "Experiment.examples_*",
     "Report.*",
     "TunedBaseline.*",
+    "Tracker.*",
+    "ForegroundBaseline.*",
     *FURTHER_TESTS,
 )
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 
 from silot_tf.errors import UserError
@@ -59,11 +60,11 @@ def read_json_object(path, cure: str) -> dict:
     return content
 
 
-def cannot_write(path, error: OSError) -> UserError:
-    """The error to raise when the operating system refuses to write `path`."""
+def cannot_write(path, error: OSError, choose: str = "another --run_dir") -> UserError:
+    """The error to raise when the operating system refuses to write `path`; `choose` tells what to try instead."""
     return UserError(
         f"cannot write {path}: {error.strerror or error}; expected a writable folder with free space: "
-        "choose another --run_dir or free space"
+        f"choose {choose} or free space"
     )
 
 
@@ -81,3 +82,33 @@ def _sync_folder(folder) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def new_folder(path):
+    """Context that gives an empty folder beside `path`, which takes that name if everything inside goes well.
+
+    Otherwise it is removed with all that is in it.
+
+    Raises:
+      UserError: if there is something at `path`, or the folder cannot be made.
+    """
+    path = pathlib.Path(path)
+    if path.exists() or path.is_symlink():
+        raise UserError(f"{path} exists; expected the name of a new folder: choose another, or remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".unfinished"))
+    except OSError as error:
+        raise cannot_write(path, error, "another name") from error
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)  # mkdtemp makes folders private
+        try:
+            os.rename(temporary, path)
+        except OSError as error:
+            raise cannot_write(path, error, "another name") from error
+        _sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -14,6 +14,7 @@ PALETTE = (
 )  # fmt: skip
 TRUTH = (255, 255, 255)
 DASH, GAP = 5, 4
+LETTERS, SMALLEST_LETTERS = 14, 9  # height of ids in pixels
 
 
 def track_colour(track_id: int) -> tuple[int, int, int]:
@@ -106,8 +107,13 @@ def label_font(size: int):
 
 
 def _tag(painter: ImageDraw.ImageDraw, corners, text: str, colour, size: tuple[int, int]) -> None:
-    font = label_font(14)
-    wide, high = int(painter.textlength(text, font=font)) + 6, 16
+    """Write an id at a box, small at small boxes, and not at all where it would hide what the box shows."""
+    side = min(corners[2] - corners[0], corners[3] - corners[1]) + 1
+    letters = min(max(round(0.4 * side), SMALLEST_LETTERS), LETTERS)
+    font = label_font(letters)
+    wide, high = int(painter.textlength(text, font=font)) + 2 + letters // 3, letters + 2
+    if high > 0.75 * side:
+        return
     left = min(max(corners[0], 0), size[0] - wide)
     top = corners[1] - high if corners[1] >= high else max(corners[1], 0)
     painter.rectangle((left, top, left + wide - 1, top + high - 1), fill=colour)

@@ -15,6 +15,7 @@ SEEN = (120, 132, 148)
 IMAGINED = (255, 176, 32)
 BAR, MARGIN = 26, 4
 MAX_STRIP_FRAMES = 10
+MAX_STRIP_WIDTH = 1600  # pixels, for what a reader sees without scrolling; two frames are shown in any case
 MAX_GIF_FRAMES = 120
 
 
@@ -75,11 +76,13 @@ def clip_frames(clip: Clip, mode: str, style: ClipStyle) -> list[Image.Image]:
 def film_strip(clip: Clip, mode: str, style: ClipStyle) -> Image.Image:
     """The clip as one still: time from left to right, an amber line where the roll-out starts.
 
-    Clips of more than `MAX_STRIP_FRAMES` frames are thinned. Arguments as for `clip_frames`.
+    Clips of more than `MAX_STRIP_FRAMES` frames are thinned, and clips of large frames to what `MAX_STRIP_WIDTH` holds.
+    Arguments as for `clip_frames`.
     """
     switch, factor = style.switch(clip, mode), style.factor(clip)
-    times = np.unique(np.linspace(0, len(clip.video) - 1, MAX_STRIP_FRAMES).round().astype(int))
     high, wide = (n * factor for n in clip.video.shape[1:3])
+    most = min(max(MAX_STRIP_WIDTH // (wide + MARGIN), 2), MAX_STRIP_FRAMES)
+    times = np.unique(np.linspace(0, len(clip.video) - 1, most).round().astype(int))
     strip = Image.new("RGB", (MARGIN + len(times) * (wide + MARGIN), BAR + 2 * (high + MARGIN)), BACKGROUND)
     painter = ImageDraw.Draw(strip)
     for column, (t, pair, imagined) in enumerate(_moments(clip, mode, style, times)):
