@@ -241,6 +241,13 @@ def test_quiet_evaluation_does_not_depend_on_the_seed(subject):
     assert_equal(model.unroll(video, seed=OTHER_SEED), model.unroll(video, seed=SEED))
 
 
+def test_no_seed_stands_for_no_noise(subject):
+    if subject.case.random and not subject.case.quiet:
+        pytest.skip("the overlay of this model binds no way to evaluate without noise")
+    video = subject.video()
+    assert_equal(subject.model.unroll(video, seed=None), subject.quiet_model.unroll(video, seed=SEED))
+
+
 def test_call_is_the_whole_clip_from_the_initial_state(subject):
     model, video = subject.model, subject.video(frames=FRAMES)
     assert_equal(model(video), model.unroll(video, seed=tf.constant([0, 0]))[0], **CLOSE)

@@ -1,0 +1,61 @@
+"""What is shown of the particles: frames, boxes and identities in the form of the contract."""
+
+import tensorflow as tf
+
+from silot_tf.ops import corner_aligned
+
+
+def merged(value):
+    """The first two axes merged."""
+    return tf.reshape(value, [-1, *value.shape[2:]])
+
+
+def decode(decoder, objects: dict, frame_shape) -> dict:
+    """`AdditiveDecoder` on objects `[..., N, F]` with two leading axes, which the results `[R,...]` have merged."""
+    return decoder(**{name: merged(objects[name]) for name in ("what", "where", "pres")}, frame_shape=frame_shape)
+
+
+def chosen_particle(stages: dict, chosen, batch_size, frames: int) -> dict:
+    """Objects, identities and novelty `[B,T,...]` of one particle per video and frame.
+
+    Args:
+      stages: see `SQAIR.unroll_stages`, `[M,T,...]`.
+      chosen: `[B,T]` int32 numbers of particles; None if there is one.
+      batch_size: B.
+      frames: T.
+    """
+    shown = {name: stages[name] for name in ("objects", "track_id", "is_new")}
+    if chosen is None:
+        return shown
+    particles = tf.shape(stages["track_id"])[0] // batch_size
+    places = (particles * tf.range(batch_size)[:, None] + chosen) * frames + tf.range(frames)
+    return tf.nest.map_structure(lambda value: tf.gather(merged(value), places), shown)
+
+
+def outputs_of(decoder, shown: dict, frame_shape) -> dict:
+    """Outputs in contract form, with `confidence` and `features`.
+
+    Args:
+      decoder: `AdditiveDecoder`.
+      shown: see `chosen_particle`.
+      frame_shape: (H, W, C).
+    """
+    objects = shown["objects"]
+    pres, what = objects["pres"], objects["pres"] * objects["what"]
+    _, frames, slots, size = what.shape
+    mean = decode(decoder, objects, frame_shape)["mean"]
+    picture = tf.stack(tf.unstack(tf.clip_by_value(mean, 0.0, 1.0), axis=-2), axis=-1)
+    box = corner_aligned.box_in_frame(corner_aligned.box_of(objects["where"]), frame_shape[:2])
+    return {
+        "reconstruction": tf.reshape(picture, [-1, frames, *frame_shape]),
+        "features": tf.reshape(what, [-1, frames, slots * size]),
+        "objects": {
+            "where": pres * box,
+            "what": what,
+            "depth": tf.zeros_like(pres),
+            "pres": pres,
+            "confidence": pres * tf.sigmoid(objects["logit"]),
+            "track_id": shown["track_id"],
+            "is_new": shown["is_new"],
+        },
+    }
