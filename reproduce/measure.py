@@ -91,6 +91,15 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
+def resident_memory(entry: str = "VmRSS") -> float:
+    """Memory of this process, 1e9 bytes: VmRSS, what it has now, or VmHWM, its peak; outside of Linux the peak."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 / 1e9 for line in file if line.startswith(entry))
+    except (OSError, StopIteration):
+        return peak_memory()
+
+
 class MemoryAboveBaseline:
     """Context whose `gigabytes` are afterwards the peak memory of the process inside, less what it had before.
 
@@ -103,19 +112,11 @@ class MemoryAboveBaseline:
                 file.write("5")
         except OSError:
             pass
-        self._before = self._resident("VmRSS")
+        self._before = resident_memory("VmRSS")
         return self
 
     def __exit__(self, *_):
-        self.gigabytes = max(0.0, self._resident("VmHWM") - self._before)
-
-    def _resident(self, entry) -> float:
-        """An entry of Linux' description of this process, 1e9 bytes; elsewhere the peak."""
-        try:
-            with open("/proc/self/status") as file:
-                return next(int(line.split()[1]) * 1024 / 1e9 for line in file if line.startswith(entry))
-        except (OSError, StopIteration):
-            return peak_memory()
+        self.gigabytes = max(0.0, resident_memory("VmHWM") - self._before)
 
 
 def measure(case: dict, prepare, repetitions: int) -> dict:
