@@ -161,7 +161,12 @@ def test_killed_collection_goes_on_with_the_same_command(tmp_path, how, status):
     arguments = ["--game=SpaceInvaders", "--episodes=500", "--max_frames=99", "--policy=random", "--nolabels"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "atari_data.collect", *arguments, "--workers=2", f"--out={tmp_path / 'a'}"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    # Tests that run in the background of a script are deaf to Ctrl-C, and so would be what they start.
+    hearing = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, hearing)
     waited = time.monotonic()
     while not list((tmp_path / "a").glob("episode-*.npz")) and time.monotonic() - waited < 60:
         time.sleep(0.01)

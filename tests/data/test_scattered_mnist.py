@@ -172,7 +172,7 @@ def test_stream_started_late_equals_the_rest_of_an_uninterrupted_one(make_datase
 def test_prepared_clips_need_no_digits(make_dataset, tmp_path, monkeypatch, write_mnist):
     write_mnist(tmp_path / "mnist")
     source = digits.MnistDigits(data_dir=str(tmp_path), verify_content=True)
-    monkeypatch.setattr(digits, "_MNIST_SHA256", digits._sha256(*source._read()[1:]))
+    monkeypatch.setitem(digits.MNIST_SHA256, "train", digits.sha256_of(*digits.read_mnist(str(tmp_path))[1:]))
     make_dataset(source=source).prepare()
     gone = digits.MnistDigits(data_dir=str(tmp_path / "gone"))
     make_dataset(source=gone).prepare()
