@@ -17,7 +17,7 @@ import tempfile
 
 from absl import app, flags, logging
 
-from reproduce import run_folders, startup
+from reproduce import exits, run_folders, startup
 from silot_tf import configuration, files, run_stamp
 from silot_tf.errors import UserError
 
@@ -47,21 +47,14 @@ class _Different(Exception):
 
 def main(_):
     """Do what the flags say, then leave the process."""
-    try:
+    with exits.one_line_errors("stopped; nothing was written"):
         _check_flags()
         logging.set_verbosity(logging.WARNING)
         startup.start_tensorflow_quietly()
-        report = verify() if _MODE.value == "verify" else export()
-    except UserError as error:
-        _leave(f"error: {configuration.one_line_if_from_gin(str(error))}", 2)
-    except _Different as different:
-        report = different.args[0]
-    except KeyboardInterrupt:
-        _leave("stopped; nothing was written", 130)
-    except Exception as error:
-        if (message := startup.environment_error(error)) is None:
-            raise
-        _leave(f"error: {message}", 2)
+        try:
+            report = verify() if _MODE.value == "verify" else export()
+        except _Different as different:
+            report = different.args[0]
     if report is not None:
         print(_words(report))
         sys.exit(0 if report["equal"] else 1)
@@ -220,11 +213,6 @@ def _words(report: dict) -> str:
         f"verified in a process without silot_tf: {verdict} (largest difference {report['largest_difference']:.1e} of "
         f"{report['compared']} tensors, in {report['where']}; tolerance {report['tolerance']:g})"
     )
-
-
-def _leave(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

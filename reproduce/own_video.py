@@ -17,14 +17,12 @@ With --ground_truth=gt.txt (MOTChallenge rows) tracks are scored, beside connect
 
 import os
 import pathlib
-import shlex
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags, logging
 
-from reproduce import startup
+from reproduce import exits, startup
 from silot_tf import configuration
 from silot_tf.errors import UserError
 
@@ -53,18 +51,10 @@ def main(arguments):
     """Do what the flags say; errors a user can mend are one line and status 2."""
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
-    try:
+    with exits.one_line_errors(exits.goes_on("stopped")):
         if len(arguments) > 1:
             raise UserError(f"argument '{arguments[1]}' is not understood; expected only flags such as --mode=track")
         _work()
-    except UserError as error:
-        _leave(f"error: {configuration.one_line_if_from_gin(str(error))}", 2)
-    except KeyboardInterrupt:
-        _leave(_stopped("stopped"), 130)
-    except Exception as error:
-        if (message := startup.environment_error(error)) is None:
-            raise
-        _leave(f"error: {message}", 2)
 
 
 def _work() -> None:
@@ -105,7 +95,7 @@ def _work() -> None:
         try:
             run.train()
         except Interrupted as interruption:
-            _leave(_stopped(str(interruption)), 130)
+            exits.leave(exits.goes_on(str(interruption)), exits.STOPPED)
     if mode in ("all", "track"):
         run.track(truth)
 
@@ -168,15 +158,6 @@ def _prepare(out: pathlib.Path, video, record):
             str(video.path), video.fingerprint(), found.num_frames, found.frame_size, choices
         )
     return VideoSession(out, video, record, gin_files, _GIN_PARAM.value, _SEED.value, source, background)
-
-
-def _stopped(what: str) -> str:
-    return f"{what}; the same line again continues: {shlex.join(sys.orig_argv)}"
-
-
-def _leave(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

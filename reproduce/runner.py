@@ -6,14 +6,13 @@ SIGTERM.
 
 import os
 import pathlib
-import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
 
 from absl import flags, logging
 
-from reproduce import run_folders, startup
+from reproduce import exits, run_folders, startup
 from silot_tf import configuration, run_stamp
 from silot_tf.errors import UserError
 
@@ -51,7 +50,7 @@ def run(experiment: str, default_gin_file: str, description: str) -> None:
       default_gin_file: configuration without --gin_file.
       description: what --help says about the experiment.
     """
-    try:
+    with exits.one_line_errors(exits.goes_on("stopped")):
         if {"--help", "-h", "-help"} & set(sys.argv[1:]):
             print(help_text(f"python -m reproduce.{experiment}", default_gin_file, description))
             sys.exit(0)
@@ -59,14 +58,6 @@ def run(experiment: str, default_gin_file: str, description: str) -> None:
         logging.use_absl_handler()
         logging.set_verbosity(logging.INFO)
         _main(experiment, default_gin_file)
-    except UserError as error:
-        _leave(f"error: {configuration.one_line_if_from_gin(str(error))}", 2)
-    except KeyboardInterrupt:
-        _leave(_stopped("stopped"), 130)
-    except Exception as error:
-        if (message := startup.environment_error(error)) is None:
-            raise
-        _leave(f"error: {message}", 2)
 
 
 def help_text(program: str, default_gin_file: str, description: str) -> str:
@@ -166,7 +157,7 @@ def _work(setup, name: str, folders: run_folders.RunFolders, gin_files: Sequence
             if mode in ("all", "evaluate"):
                 setup.evaluate(run_dir, seed, again=mode == "evaluate")
         except Interrupted as interruption:
-            _leave(_stopped(str(interruption)), 130)
+            exits.leave(exits.goes_on(str(interruption)), exits.STOPPED)
         run_stamp.RunStamp(run_dir).finish()
     if mode in ("all", "report"):
         page = setup.write_report(folders.runs.values(), folders.common / "report")
@@ -195,13 +186,3 @@ def _begin(setup, name: str, seed: int, run_dir: pathlib.Path, gin_files: Sequen
         gin_params=flags.FLAGS.gin_param,
         changes=changes,
     )
-
-
-def _stopped(what: str) -> str:
-    return f"{what}; the same line again continues: {shlex.join(sys.orig_argv)}"
-
-
-def _leave(message: str, code: int) -> None:
-    """Print the message on stderr and end the process."""
-    print(message, file=sys.stderr)
-    sys.exit(code)

@@ -9,7 +9,6 @@ FOLDER comes from `python -m reproduce.export_model`, best of a run on that game
 import collections
 import os
 import pathlib
-import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from absl import app, flags
 
-from reproduce import atari_environments, progress, startup
+from reproduce import atari_environments, exits, progress, startup
 from silot_tf.errors import UserError
 
 _EXPORT = flags.DEFINE_string("export", None, "Folder of an exported model.")
@@ -31,18 +30,12 @@ _VIDEO = flags.DEFINE_string("video", None, "Write frames with boxes to this MP4
 
 def main(_):
     """Play, count, print."""
-    try:
+    with exits.one_line_errors():
         if not _EXPORT.value:
             raise UserError("--export is missing; expected the folder of an exported model (reproduce.export_model)")
         if _VIDEO.value and pathlib.Path(_VIDEO.value).exists():
             raise UserError(f"--video={_VIDEO.value} exists; expected the name of a new file")
         print("\n".join(_play()))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 def _play() -> list[str]:

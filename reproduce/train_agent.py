@@ -8,7 +8,6 @@ codes: 0 done; 2 bad input (one line on stderr); 130 stopped.
 """
 
 import os
-import sys
 import tempfile
 import time
 
@@ -17,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from absl import app, flags
 
-from reproduce import atari_environments, startup
+from reproduce import atari_environments, exits, startup
 from silot_tf.errors import UserError
 
 _EXPORT = flags.DEFINE_string("export", None, "Folder of an exported model.")
@@ -32,7 +31,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of games, agent and updates.", lower_bo
 
 def main(_):
     """Train, print."""
-    try:
+    with exits.one_line_errors():
         if not _EXPORT.value:
             raise UserError("--export is missing; expected the folder of an exported model (reproduce.export_model)")
         if _FRAMES.value < _ROLLOUT.value * _ENVIRONMENTS.value:
@@ -41,12 +40,6 @@ def main(_):
                 f"--environments, {_ROLLOUT.value * _ENVIRONMENTS.value}"
             )
         print("\n".join(_train()))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 def _train() -> list[str]:
