@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import gammaln
 
-GUARD = 1e-9  # authors' code, inside logarithms
+from silot_tf.ops.logarithms import guarded_log, guarded_log_rest
+
 EMPTY = -1e300  # logarithm of 0 that survives sums
 MOST_SLOTS_AT_ONCE = 128  # 17 MB of binomials; with 512 they would take a gigabyte, and sums of them several
 
@@ -97,8 +98,8 @@ def count_kl(probability, sample, log_odds) -> tf.Tensor:
 
 def bernoulli_kl(probability, prior) -> tf.Tensor:
     """`KL(Bernoulli(probability) || Bernoulli(prior))` per element, with the authors' guards, nats."""
-    on = probability * (tf.math.log(probability + GUARD) - tf.math.log(prior + GUARD))
-    off = (1 - probability) * (tf.math.log(1 - probability + GUARD) - tf.math.log(1 - prior + GUARD))
+    on = probability * (guarded_log(probability) - guarded_log(prior))
+    off = (1 - probability) * (guarded_log_rest(probability) - guarded_log_rest(prior))
     return on + off
 
 

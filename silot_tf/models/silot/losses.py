@@ -8,8 +8,7 @@ import math
 import tensorflow as tf
 
 from silot_tf.ops import distributions, divergences
-
-GUARD = 1e-9  # authors' code, inside logarithms
+from silot_tf.ops.logarithms import guarded_log, guarded_log_rest
 
 #: (mean, standard deviation) of the prior on size logits: ln(0.1 / 0.9) means a tenth of the anchor box.
 SIZE_PRIOR = (math.log(0.1 / 0.9), 0.5)
@@ -73,8 +72,8 @@ def loss_terms(
 
 def reconstruction_nats(video, reconstruction) -> tf.Tensor:
     """Bernoulli cross entropy of real-valued targets, summed over pixels and channels, `[B,T]` nats."""
-    on = video * tf.math.log(reconstruction + GUARD)
-    off = (1.0 - video) * tf.math.log(1.0 - reconstruction + GUARD)
+    on = video * guarded_log(reconstruction)
+    off = (1.0 - video) * guarded_log_rest(reconstruction)
     return -tf.reduce_sum(on + off, axis=[2, 3, 4])
 
 
