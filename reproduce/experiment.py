@@ -12,11 +12,12 @@ import keras
 import numpy as np
 from absl import logging
 
-from reproduce import progress
+from reproduce import measuring, progress
 from silot_tf import configuration
 from silot_tf.errors import UserError
 from silot_tf.evaluation import results
 from silot_tf.evaluation.evaluator import Evaluator
+from silot_tf.evaluation.prior_clips import PriorClips
 from silot_tf.evaluation.what_if import WhatIf
 from silot_tf.run_stamp import RunStamp
 from silot_tf.training import checkpoints, restoring
@@ -36,8 +37,14 @@ class Experiment:
       evaluator: how to evaluate, in training and at the end.
       test_model: constructor of the model that the weights are put into for the tests, for example with more slots for
         larger frames; None for `model`.
+      test_models_by_condition: called with the number of a test condition; returns the constructor of the model that is
+        tested under it in place of `test_model`, or None. For example `SlotsByCondition`.
       test_evaluator: how to evaluate at the end; None for `evaluator`.
       baselines: `evaluation.TunedBaseline` or alike, run on the same test clips.
+      measures: `evaluation.Likelihood` or alike (`evaluation.measures`), taken of the model on the same test clips.
+      training_measures: the same, at every evaluation during training, on validation clips.
+      validation_batches: evaluations during training use so many batches; None for the whole validation set.
+      prior_clips: clips drawn from the model's prior at the end, for pictures; None for none.
       further_tests: `reproduce.FurtherTest`s of the same weights, run after the tests on `dataset`.
       report: has `write(run_dirs, out_dir)`; None for no report.
       seeds: of the runs; several make one folder each and a common report.
@@ -54,8 +61,13 @@ class Experiment:
     training: TrainingLoop
     evaluator: Evaluator
     test_model: Callable | None = None
+    test_models_by_condition: Callable | None = None
     test_evaluator: Evaluator | None = None
     baselines: Sequence = ()
+    measures: Sequence = ()
+    training_measures: Sequence = ()
+    validation_batches: int | None = None
+    prior_clips: PriorClips | None = None
     further_tests: Sequence = ()
     report: object = None
     seeds: Sequence[int] = (0,)
@@ -72,6 +84,8 @@ class Experiment:
         names = [test.name for test in self.further_tests]
         if len(set(names)) < len(names):
             raise UserError(f"Experiment.further_tests are called {', '.join(names)}; expected different names")
+        if self.validation_batches is not None and self.validation_batches < 1:
+            raise UserError(f"Experiment.validation_batches is {self.validation_batches}; expected at least 1, or None")
         if self.weights not in restoring.CHOICES:
             raise UserError(f"Experiment.weights is '{self.weights}'; expected one of {', '.join(restoring.CHOICES)}")
 
@@ -91,6 +105,7 @@ class Experiment:
           Interrupted: see `TrainingLoop.run`.
           UserError: for bad data, a folder that cannot be used, a loss that is not finite.
         """
+        self._check_models_of_conditions()
         self.dataset.prepare()
         # A fresh one in every case: resuming restores it, and nothing else about it may carry over.
         self._models.clear()
@@ -101,7 +116,11 @@ class Experiment:
         evaluator, dataset = self.evaluator, self.dataset
 
         def evaluate(model):
-            return evaluator.evaluate(model, dataset.validation_batches(evaluator.batch_size), seed=seed)
+            batches = dataset.validation_batches(evaluator.batch_size)
+            if self.validation_batches is not None:
+                batches = batches.take(self.validation_batches)
+            found = evaluator.evaluate(model, batches, seed=seed)
+            return found | measuring.measure(self.training_measures, model, batches, seed, run_dir)
 
         def examples(model):
             first = next(iter(dataset.validation_batches(evaluator.batch_size)))
@@ -137,6 +156,7 @@ class Experiment:
           seed: of the run; also of the noise at evaluation.
           again: evaluate also when there are results for these weights and this configuration.
         """
+        self._check_models_of_conditions()
         model, evaluator = self._model_for_tests(seed), self.test_evaluator or self.evaluator
         weights = restoring.restore_weights(run_dir, model, self.weights)
         stamp = RunStamp(run_dir)
@@ -148,13 +168,27 @@ class Experiment:
         started = time.monotonic()
         self.dataset.prepare()
         conditions = dict(self.dataset.test_conditions)
-        metrics = {name: self._evaluate_condition(model, evaluator, name, seed) for name in conditions}
         baselines = {
             baseline.name: self._evaluate_baseline(baseline, evaluator.batch_size) for baseline in self.baselines
         }
-        if self.test_examples:
-            examples = [self._example_clips(model, evaluator, name, seed) for name in conditions]
+        features = pathlib.Path(run_dir) / results.FOLDER / results.FEATURES
+        for measure in self.measures:
+            measure.fit(model, self.dataset, seed=seed, folder=features, identity=identity)
+        metrics, examples, told = {}, [], []
+        for name, number in conditions.items():
+            tested = self._model_of_condition(number, seed, run_dir) or model
+            metrics[name] = self._evaluate_condition(tested, evaluator, name, seed)
+            batches = self.dataset.test_batches(name, evaluator.batch_size)
+            metrics[name] |= measuring.measure(self.measures, tested, batches, seed, run_dir)
+            if self.test_examples:  # at once, while the model is compiled
+                examples.append(self._example_clips(tested, evaluator, name, seed))
+            if tested.is_told_count:
+                told.append(name)
+        if examples:
             results.write_examples(run_dir, results.join_examples(examples))
+        if self.prior_clips is not None:
+            made = self.prior_clips.record(model, self.dataset.num_frames, self.dataset.frame_shape, seed=seed)
+            results.write_prior_clips(run_dir, made)
         configuration.write(pathlib.Path(run_dir) / results.FOLDER, configuration.CONFIG_FILE, configuration.bound())
         results.write_metrics(
             run_dir,
@@ -162,7 +196,10 @@ class Experiment:
             baselines=baselines,
             conditions=conditions,
             condition_label=self.dataset.condition_label,
-            protocol=dict(evaluator.protocol) | {b.name: b.protocol for b in self.baselines},
+            protocol=dict(evaluator.protocol)
+            | {name: text for measure in self.measures for name, text in measure.protocol.items()}
+            | {b.name: b.protocol for b in self.baselines},
+            told_conditions=told,
         )
         for test in self.further_tests:
             test.run(run_dir, model, seed, identity["weights"])
@@ -188,6 +225,26 @@ class Experiment:
                 model.num_slots,
                 slots,
             )
+        return model
+
+    def _check_models_of_conditions(self) -> None:
+        """Make the model of every condition once, so that a wrong setting is told before days of training."""
+        if self.test_models_by_condition is not None:
+            for number in self.dataset.test_conditions.values():
+                if (constructor := self.test_models_by_condition(number)) is not None:
+                    constructor()
+
+    def _model_of_condition(self, number: float, seed: int, run_dir):
+        """The model for a test condition, with the weights that are tested; None where it has none of its own."""
+        constructor = self.test_models_by_condition and self.test_models_by_condition(number)
+        if constructor is None:
+            return None
+        model = self.new_model(seed, constructor)
+        try:
+            restoring.restore_weights(run_dir, model, self.weights)
+        except UserError as error:
+            where = f"Experiment.test_models_by_condition gives a model of its own for the condition {number:g}"
+            raise UserError(f"{where}, which the trained weights do not fit: {error}") from error
         return model
 
     def _evaluate_condition(self, model, evaluator, name: str, seed: int) -> dict[str, float]:

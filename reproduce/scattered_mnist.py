@@ -5,6 +5,9 @@ identities and to predict them, and is tested on frames with more digits than it
 
   gin_configs/quick/scattered_mnist.gin         minutes on two CPU cores, no download
   gin_configs/papers/silot/scattered_mnist*.gin the published experiments
+  gin_configs/papers/silot/*sqair_*_digits.gin  its main baseline on the same test clips
+
+`python -m reproduce.compare` puts finished runs of several models on one page.
 """
 
 from reproduce import runner

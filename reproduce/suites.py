@@ -3,6 +3,7 @@
 import gin
 
 from reproduce import measure
+from silot_tf.errors import UserError
 
 LABELS = {
     "train": "training step",
@@ -20,42 +21,57 @@ class Suite:
 
     Args:
       model: constructor of the model; `slots_argument` is the name of its argument for the number of slots.
-      plain_model: the same model with the plain form of every optimised kernel.
+      plain_model: the same model with the plain form of every optimised kernel; None for no such case.
+      frame_model: the model of the cases with single frames, where that is another one than `model`.
       slots_argument: see `model`.
       frame_shape: (H, W, C).
       batch_size: clips in training and inference of clips.
       frames: frames of the clips.
+      short_frames: frames of the clips in a short training step.
       slot_counts: numbers of slots for the growth table.
       frame_counts: numbers of frames for the growth table.
       reference_seconds: case name -> seconds of the original network (where and how measured: `reference`).
       reference: one sentence about the reference numbers.
+      aims: case name -> seconds to stay under.
+      memory_aims: case name -> peak memory of the process to stay under, 1e9 bytes.
+      prefix: before the names of cases, where one run has several of these.
     """
 
     def __init__(
         self,
         model,
         plain_model,
+        frame_model=None,
         slots_argument: str = "num_slots",
         frame_shape=(48, 48, 3),
         batch_size: int = 16,
         frames: int = 8,
+        short_frames: int = 2,
         slot_counts=(16, 32, 64, 128, 256),
         frame_counts=(1, 2, 4, 8),
         reference_seconds=None,
         reference: str = "",
+        aims=None,
+        memory_aims=None,
+        prefix: str = "",
     ):
         self.model, self.plain_model, self.slots_argument = model, plain_model, slots_argument
+        self.frame_model, self.short_frames, self.prefix = frame_model or model, short_frames, prefix
         self.frame_shape, self.batch_size, self.frames = tuple(frame_shape), batch_size, frames
         self.slot_counts, self.frame_counts = tuple(slot_counts), tuple(frame_counts)
         self.reference_seconds, self.reference = dict(reference_seconds or {}), reference
+        self.aims, self.memory_aims = dict(aims or {}), dict(memory_aims or {})
+        if unknown := sorted({*self.aims, *self.memory_aims, *self.reference_seconds} - set(LABELS)):
+            raise UserError(f"benchmark.Suite has numbers for {unknown}; its cases are {', '.join(LABELS)}")
 
     def cases(self, growth: bool = True) -> list[dict]:
         """All cases in the order of the table."""
         clip = {"batch": self.batch_size, "frames": self.frames}
-        short = clip | {"frames": 2}
+        short = clip | {"frames": self.short_frames}
+        plain = [{"name": "train_plain", "kind": "train", "plain": True, **clip}]
         cases = [
             {"name": "train", "kind": "train", **clip},
-            {"name": "train_plain", "kind": "train", "plain": True, **clip},
+            *(plain if self.plain_model is not None else ()),
             {"name": "train_short", "kind": "train", **short},
             {"name": "inference", "kind": "inference", **clip},
             {"name": "frame", "kind": "frame", "batch": 1, "frames": 1},
@@ -75,7 +91,7 @@ class Suite:
                 {"name": f"frames_{frames}", "kind": "train", "batch": self.batch_size, "frames": frames}
                 for frames in self.frame_counts
             ]
-        return cases
+        return [case | {"name": self.prefix + case["name"]} for case in cases]
 
     def run(self, case: dict, repetitions: int) -> dict:
         """Measure one case in this process, see `measure.measure`."""
@@ -83,11 +99,13 @@ class Suite:
 
     def table(self, results: dict) -> str:
         """The results, by name of the case, in words and columns."""
+        results = {name.removeprefix(self.prefix): row for name, row in results.items() if name.startswith(self.prefix)}
         lines = [
             f"{'case':42s} {'T':>3s} {'B':>3s} {'seconds':>9s} {'original':>9s} {'ratio':>6s} {'GFLOP':>7s} "
             f"{'GFLOP/s':>8s} {'of matmul':>9s} {'GB':>6s} {'compile s':>9s}"
         ]
-        for name, label in LABELS.items():
+        measured = {name: label for name, label in LABELS.items() if name in results}
+        for name, label in measured.items():
             result = results[name]
             original = self.reference_seconds.get(name)
             lines.append(
@@ -98,8 +116,12 @@ class Suite:
                 f"{result['gflop_per_second'] / result['matrix_product_rate']:9.0%} "
                 f"{result['peak_memory_gb']:6.2f} {result['compile_seconds']:9.1f}"
             )
-        plain = results["train_plain"]["seconds"] / results["train"]["seconds"]
-        lines.append(f"plain kernels take {plain:.2f} times as long as ours in the training step")
+        if "train_plain" in measured:
+            plain = results["train_plain"]["seconds"] / results["train"]["seconds"]
+            lines.append(f"plain kernels take {plain:.2f} times as long as ours in the training step")
+        rates = [results[name]["matrix_product_rate"] for name in measured]
+        lines.append(f"this machine's matrix products meanwhile: {min(rates):.0f} to {max(rates):.0f} GFLOP/s")
+        lines += self._judged_aims(results)
         if self.reference:
             lines.append(f"original: {self.reference}")
         for prefix, sizes in (("slots", self.slot_counts), ("frames", self.frame_counts)):
@@ -112,6 +134,20 @@ class Suite:
                 ]
         return "\n".join(lines)
 
+    def _judged_aims(self, results: dict) -> list[str]:
+        """A line per aim: what was to be reached, and what was."""
+        lines = []
+        for name, label in LABELS.items():
+            aims = ((self.aims.get(name), "seconds", "s"), (self.memory_aims.get(name), "peak_memory_gb", "GB"))
+            parts = []
+            for aim, key, unit in aims:
+                if aim is not None and name in results:
+                    value = results[name][key]
+                    parts.append(f"{value:.3g} {unit}, aim {aim:g} {unit}: {'reached' if value <= aim else 'not'}")
+            if parts:
+                lines.append(f"{label}, T {results[name]['frames']}, B {results[name]['batch']}: {'; '.join(parts)}")
+        return lines
+
     def _prepare(self, case):
         """A function of no arguments to time, and one that gives the traced function behind it."""
         import tensorflow as tf
@@ -119,6 +155,8 @@ class Suite:
         from silot_tf.training.trainer import Trainer
 
         constructor = self.plain_model if case.get("plain") else self.model
+        if case["kind"] not in ("train", "inference"):
+            constructor = self.frame_model
         model = constructor(**({self.slots_argument: case["slots"]} if "slots" in case else {}))
         model.build_variables(self.frame_shape)
         video = tf.random.stateless_uniform([case["batch"], case["frames"], *self.frame_shape], [0, 1])

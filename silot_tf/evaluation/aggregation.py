@@ -3,13 +3,15 @@
 Primary protocol: a metric is computed on each batch and averaged over batches, weighted by batch size (this
 is how the published numbers were made; average precision and MOTA are not linear, so it depends a little on
 the batch size). Beside it the pooled variant: one value over all images or clips of the set, prefix
-`pooled_`. Counts (misses, false positives, switches, ground truth, clips) are totals. The metrics of tracks exist once
+`pooled_`. What is a share of true objects is NaN for a set without any. Counts (misses, false positives,
+switches, ground truth, clips) are totals. The metrics of tracks exist once
 more for every further presence threshold, suffix `_above_50` for 0.5.
 
 Source: SILOT specification 6 and D33, D35.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -105,8 +107,13 @@ class SetMetrics:
             totals[f"misses{suffix}"] = float(count.misses)
             totals[f"false_positives{suffix}"] = float(count.false_positives)
             totals[f"switches{suffix}"] = float(count.switches)
+        means = weighted_mean([(batch.clips, batch.values) for batch in self._batches])
+        if not counts[""].ground_truth:
+            pooled = dict.fromkeys(pooled, math.nan)
+            shares = (name for name in ("count_error_relative", *pooled) if name in means)
+            means |= dict.fromkeys(shares, math.nan)
         return {
-            **weighted_mean([(batch.clips, batch.values) for batch in self._batches]),
+            **means,
             **{f"pooled_{name}": value for name, value in pooled.items()},
             **totals,
             "ground_truth": float(counts[""].ground_truth),

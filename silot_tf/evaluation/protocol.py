@@ -34,7 +34,7 @@ def _object_metrics(scores: ObjectScores, reduction: str) -> dict[str, str]:
         "every object with presence > 0 is a prediction, confidence = presence or what the model gives as such; true "
         "positive if the true "
         "box of largest IoU exceeds the threshold and is free; eleven-point interpolation; no prediction "
-        f"or no true box gives 0. {reduction}"
+        f"or no true box gives 0; not defined for a set without any. {reduction}"
     )
     thresholds = ", ".join(f"{tau:g}" for tau in scores.detection_thresholds)
     iou = scores.matching_iou
@@ -54,7 +54,7 @@ def _track_metrics(iou: float, reduction: str) -> dict[str, str]:
             "1 - (misses + switches + false positives) / appearances of true objects. Hypotheses are the "
             f"objects with a track id (presence above the model's threshold); pairs need IoU >= {iou:g}; the "
             "first frame counts; a switch has no time limit; without any appearance the divisor is 1; may be "
-            f"negative. {reduction}"
+            f"negative; not defined for a set without any appearance. {reduction}"
         ),
         "idf1": (
             "Identity F1: appearances explained by the best one-to-one assignment of whole tracks, pairs at "

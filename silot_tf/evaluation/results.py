@@ -6,6 +6,7 @@
     conditions       condition -> number (the x axis of plots)
     condition_label  what that number counts
     protocol         metric -> how it is computed, in words
+    told_conditions  optional: conditions under which the model was told how many objects there are
 Values that are not finite are stored as null and read back as NaN.
 
 `<run_dir>/results/examples.npz` (no pickles), E clips:
@@ -21,6 +22,9 @@ and optional, roll-outs after one of J objects was edited in one of V ways; F fr
     what_if_reconstruction [E,J,V,F,H,W,C] uint8, what_if_boxes [E,J,V,F,K,4], what_if_pres, what_if_depth,
     what_if_track_id and what_if_is_new [E,J,V,F,K]
 Boxes are (y, x, height, width), centre and size in fractions of the frame.
+
+`<run_dir>/results/prior.npz`, optional: clips drawn from the prior, arrays as above with the frames made up as `video`.
+`<run_dir>/results/features/`, optional: what measures have written of the model's features (see `features`).
 
 `<run_dir>/results/further/<name>.json` and `.npz`, one pair for each further test of the same weights:
     title, description          for readers
@@ -48,6 +52,8 @@ from silot_tf.errors import UserError
 FOLDER = "results"
 METRICS_FILE = "metrics.json"
 EXAMPLES_FILE = "examples.npz"
+PRIOR_FILE = "prior.npz"
+FEATURES = "features"
 FURTHER = "further"
 _FURTHER_SECTIONS = (
     "title", "description", "weights", "frames", "lengths", "trained_frames", "window", "conditions",
@@ -64,6 +70,7 @@ def write_metrics(
     conditions: Mapping[str, float],
     condition_label: str,
     protocol: Mapping[str, str],
+    told_conditions: Sequence[str] = (),
 ) -> pathlib.Path:
     """Path of the file written; sections as in the docstring of the module."""
     document = {
@@ -73,6 +80,8 @@ def write_metrics(
         "condition_label": condition_label,
         "protocol": protocol,
     }
+    if told_conditions:
+        document["told_conditions"] = list(told_conditions)
     text = json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
     return files.write_atomic(pathlib.Path(run_dir) / FOLDER / METRICS_FILE, text)
 
@@ -95,6 +104,11 @@ def read_metrics(run_dir) -> dict:
 def write_examples(run_dir, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
     """Path of the file written; `arrays` as `Evaluator.example_clips` gives them."""
     return files.write_atomic(pathlib.Path(run_dir) / FOLDER / EXAMPLES_FILE, _packed(arrays))
+
+
+def write_prior_clips(run_dir, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
+    """Path of the file written; `arrays` as `PriorClips.record` gives them."""
+    return files.write_atomic(pathlib.Path(run_dir) / FOLDER / PRIOR_FILE, _packed(arrays))
 
 
 def join_examples(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

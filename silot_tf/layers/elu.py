@@ -99,6 +99,10 @@ class BlockRNN(Composite):
         self.recurrent = Linear(units, name="recurrent")
         self.initial = self.add_weight(shape=(1, units), initializer="zeros", name="initial")
 
+    def part(self, block: int, values):
+        """See `BlockLinear.part`."""
+        return self.inputs.part(block, values)
+
     def initial_state(self, rows):
         """State `[rows, units]` before the first step."""
         return tf.tile(self.initial, [rows, 1])

@@ -6,19 +6,19 @@ import keras
 
 @gin.register(module="layers")
 class MLP(keras.layers.Layer):
-    """Dense layers with ReLU between them and a linear output, Glorot-uniform kernels and zero biases.
+    """Dense layers with ReLU (or another activation) between them and a linear output; Glorot-uniform, zero biases.
 
     Inputs are `[N, F]`, or longer shapes whose trailing axes are flattened into F.
 
     Source: SILOT specification 2.1.
     """
 
-    def __init__(self, hidden, units: int, name=None):
-        """Args: `hidden`: widths of the hidden layers; `units`: width of the output."""
+    def __init__(self, hidden, units: int, activation: str = "relu", name=None):
+        """Args: `hidden`: widths of the hidden layers; `units`: width of the output; `activation`: Keras' name."""
         super().__init__(name=name)
         widths = [*hidden, units]
         self.dense_layers = [
-            keras.layers.Dense(width, activation="relu" if i < len(hidden) else None, name=f"dense_{i}")
+            keras.layers.Dense(width, activation=activation if i < len(hidden) else None, name=f"dense_{i}")
             for i, width in enumerate(widths)
         ]
 

@@ -6,6 +6,8 @@ import gin
 import keras
 import tensorflow as tf
 
+from silot_tf.layers.elu import Composite
+
 
 @gin.register(module="layers")
 class GRUCell(keras.layers.Layer):
@@ -38,11 +40,43 @@ class GRUCell(keras.layers.Layer):
 
     def call(self, inputs, state):
         """Next state `[N, units]` from inputs `[N, F]` and the state `[N, units]`."""
+        return self.advance(tf.matmul(inputs, self.kernel) + self.bias, state)
+
+    def advance(self, driven, state):
+        """Next state from what the inputs add to the gates, `[N, 3 * units]`, bias included."""
         units = self.units
-        gates_driven, new_driven = tf.split(tf.matmul(inputs, self.kernel) + self.bias, [2 * units, units], axis=-1)
+        gates_driven, new_driven = tf.split(driven, [2 * units, units], axis=-1)
         update, reset = tf.split(tf.sigmoid(gates_driven + tf.matmul(state, self.gate_kernel)), 2, axis=-1)
         new = tf.tanh(new_driven + tf.matmul(reset * state, self.new_kernel))
         return state + update * (new - state)
+
+
+class BlockGRU(Composite):
+    """`GRUCell` with inputs in blocks, each multiplied where it is known, and its trainable initial state.
+
+    The sum of all parts drives the cell.
+    """
+
+    def __init__(self, sizes, units: int, name=None):
+        """Args: `sizes`: width of each block; `units`: of the state."""
+        super().__init__(name=name)
+        self._ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
+        self.cell = GRUCell(units, name="cell")
+        self.cell.build((None, sum(sizes)), (None, units))
+        self.initial = self.add_weight(shape=(1, units), initializer="zeros", name="initial")
+
+    def part(self, block: int, values):
+        """What block number `block`, `[R, size]`, adds to the gates; the bias belongs to block 0."""
+        product = tf.matmul(values, self.cell.kernel[self._ends[block] : self._ends[block + 1]])
+        return product + self.cell.bias if block == 0 else product
+
+    def initial_state(self, rows):
+        """State `[rows, units]` before the first step."""
+        return tf.tile(self.initial, [rows, 1])
+
+    def call(self, driven, state):
+        """Next state; `driven [R, 3 * units]` is the sum of the parts."""
+        return self.cell.advance(driven, state)
 
 
 def _glorot_limit(fan_in: int, fan_out: int):

@@ -89,6 +89,47 @@ class VideoModel(keras.Model, abc.ABC):
         """
         raise NotImplementedError(f"objects in the state of {type(self).__name__} cannot be edited")
 
+    def bound(
+        self,
+        video,
+        num_particles: int = 1000,
+        *,
+        seed,
+        particles_per_chunk: int | None = None,
+        object_count=None,
+        frame_mask=None,
+    ) -> dict:
+        """Importance-weighted bound on the log-likelihood of clips, in chunks of bounded memory; eager only.
+
+        For models with a likelihood and weighted samples ("particles"); others leave it undefined.
+
+        Args:
+          video: `[B,T,H,W,C]`.
+          num_particles: samples per clip.
+          seed: `[2]` int32.
+          particles_per_chunk: samples per clip worked on at once; None leaves it to the model.
+          object_count: `[B,T]` true numbers of objects, for counting; models without objects ignore it.
+          frame_mask: `[B,T]` bool, False for frames that do not count; None for none.
+
+        Returns:
+          `[B]` each, in nats per clip: `bound`; averages over particles by weight `log_likelihood` (log p(x|z)) and
+          `kl` (log q(z|x) - log p(z)), plain averages `elbo`, `sample_log_likelihood`, `sample_kl`; and
+          `effective_sample_size`. Models with objects add, per frame, `objects` and, where numbers are given,
+          `count_accuracy`, `count_error`, `sample_count_accuracy`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives no bound on the likelihood of clips")
+
+    def generate(self, batch_size: int, frames: int, frame_shape, *, seed) -> dict:
+        """Outputs of clips drawn from the prior, the first frame included.
+
+        Args:
+          batch_size: B.
+          frames: T.
+          frame_shape: (H, W, C).
+          seed: `[2]` int32.
+        """
+        return self.unroll(keras.ops.zeros((batch_size, frames, *frame_shape), "float32"), seed=seed, rollout_from=0)[0]
+
     def initialize_from_data(self, batches) -> None:
         """Set initial values of weights that come from data; called once, before a training begins.
 

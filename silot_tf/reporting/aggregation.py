@@ -42,6 +42,7 @@ class Curve:
       values: condition name -> metric -> spread over the runs.
       overall: metric -> spread over the runs of each run's mean (sum for `COUNTED`) over conditions.
       runs: number of runs with results.
+      told: conditions under which some run was told how many objects there are; count errors are left out of these.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Curve:
     values: dict[str, dict[str, Spread]]
     overall: dict[str, Spread]
     runs: int
+    told: tuple[str, ...] = ()
 
     def points(self, metric: str) -> dict[float, Spread]:
         """Condition number -> spread, where the metric was measured."""
@@ -72,11 +74,23 @@ def model_curves(groups: Mapping[str, Sequence[Run]], labels: Mapping[str, str],
     """
     curves = []
     for experiment, runs in groups.items():
-        tables = [(run.results["model"], _conditions(run)) for run in runs if run.results.get("model")]
+        evaluated = [run for run in runs if run.results.get("model")]
+        told = tuple(dict.fromkeys(name for run in evaluated for name in told_conditions(run)))
+        tables = [(_without_told_counts(run.results["model"], told), _conditions(run)) for run in evaluated]
         if tables:
             label = labels.get(experiment) or (model_name if len(groups) == 1 or not experiment else experiment)
-            curves.append(curve_of(label, (label, experiment), False, tables))
+            curve = curve_of(label, (label, experiment), False, tables)
+            if told:  # means over fewer conditions than those of others would be taken for the same
+                overall = {m: spread for m, spread in curve.overall.items() if "count_error" not in m}
+                told = tuple(name for name in curve.conditions if name in told)
+                curve = dataclasses.replace(curve, overall=overall, told=told)
+            curves.append(curve)
     return curves
+
+
+def told_conditions(run: Run) -> list[str]:
+    """Conditions under which the model of a run was told how many objects there are."""
+    return [str(name) for name in run.results.get("told_conditions") or ()]
 
 
 def baseline_curves(runs: Sequence[Run], labels: Mapping[str, str]) -> list[Curve]:
@@ -103,6 +117,7 @@ def as_json(curve: Curve) -> dict:
         "label": curve.label,
         "baseline": curve.is_baseline,
         "runs": curve.runs,
+        "told_conditions": list(curve.told),
         "conditions": {name: plain(curve.values[name]) for name in curve.conditions},
         "overall": plain(curve.overall),
     }
@@ -112,6 +127,14 @@ def is_counted(metric: str) -> bool:
     """Whether a metric (any mode, pooled or not) counts events."""
     bare = metric.removeprefix("pooled_").removeprefix("rollout_").removeprefix("pooled_")
     return re.sub(r"_above_\d+$", "", bare) in COUNTED
+
+
+def _without_told_counts(table: Mapping, told: Sequence[str]) -> dict:
+    """Results without the errors of numbers that were told."""
+    return {
+        name: {m: v for m, v in row.items() if name not in told or "count_error" not in m}
+        for name, row in table.items()
+    }
 
 
 def _or_none(value: float) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from silot_tf.reporting.aggregation import Curve, Spread
-from silot_tf.reporting.published import Target, parse_check
+from silot_tf.reporting.published import Target, is_number, parse_check
 from silot_tf.reporting.tables import DASH, describe, listing, number, strip_prefixes, with_spread
 
 #: Borne out; not borne out; values without a verdict; to be judged by eye; not measured.
@@ -59,7 +59,11 @@ class _Question:
         return -1 if describe(self.target.metric).higher_is_better is False else 1
 
     def named(self, wanted: str) -> list[Curve]:
-        """Curves called `wanted`: "model", or parts of names separated by `|`; measured here or not."""
+        """Curves called `wanted`: "model", or parts of names separated by `|`, less others; measured here or not."""
+        wanted, _, left_out = wanted.partition("!")
+        if left_out:
+            others = self.named(left_out)
+            return [c for c in self.named(wanted) if c not in others]
         if wanted == "model":
             return [c for c in self.curves if not c.is_baseline]
         parts = [_words(part) for part in wanted.split("|")]
@@ -105,8 +109,8 @@ class _Question:
                 ours = [listing([self.name(n) for n in measured])]
             reason = f"Not measured at {where}: results here are for {' to '.join(ours)}."
         else:
-            name = wanted.split("|")[0].replace("-", DASH)
-            reason = "No results of the model here." if wanted == "model" else f"No results here for “{name}”."
+            name = wanted.partition("!")[0].split("|")[0].replace("-", DASH)
+            reason = "No results of the model here." if name == "model" else f"No results here for “{name}”."
         return Judgement(self.target, "; ".join(map(self.ends, others)) or DASH, "not measured", reason)
 
     def answer(self, ours: str, holds: bool, rule: str, curves: Sequence[Curve], partial: bool = False) -> Judgement:
@@ -134,11 +138,12 @@ def _check_number(question: _Question, options: dict) -> Judgement:
 
 
 def _check_shown(question: _Question, options: dict) -> Judgement:
-    """No number in the paper and nothing to decide: our values alone."""
+    """Nothing to decide: our values, beside what the paper prints."""
     curves = question.find(options["curve"])
     if not curves:
         return question.unmeasured(options["curve"])
-    reason = "The paper prints no number to compare with."
+    published = is_number(question.target.published)
+    reason = "Shown without a verdict." if published else "The paper prints no number to compare with."
     return Judgement(question.target, "; ".join(map(question.ends, curves)), "shown", reason)
 
 

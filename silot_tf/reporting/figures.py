@@ -60,7 +60,8 @@ Plot = dict[str, bytes]
 class Line:
     """One curve of a plot: `x`, `mean`, `std` `[n]`; `std` is drawn as a band where `count > 1`.
 
-    `style` numbers the colour among models or among baselines; `threads` are the runs behind a mean: (x, y).
+    `style` numbers the colour among models or among baselines; `threads` are the runs behind a mean: (x, y); markers
+    at `hollow` are not filled.
     """
 
     label: str
@@ -72,6 +73,16 @@ class Line:
     dashed: bool = False
     is_baseline: bool = False
     threads: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    hollow: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One of several plots side by side: its lines, and what stands above it."""
+
+    title: str
+    lines: tuple[Line, ...]
+    higher_is_better: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,31 +101,47 @@ def condition_plot(lines: Sequence[Line], *, title: str, x_label: str, higher_is
     """
 
     def draw(axes, theme: Theme) -> None:
-        for line in lines:
-            colours = theme.baselines if line.is_baseline else theme.models
-            colour = colours[line.style % len(colours)]
-            if _has_band(line):
-                axes.fill_between(line.x, line.mean - line.std, line.mean + line.std, color=colour, alpha=0.2, lw=0)
-            axes.plot(
-                line.x, line.mean, color=colour, label=line.label, zorder=3,
-                linestyle=DASHES[line.style % len(DASHES)] if line.is_baseline else "-",
-                lw=1.6 if line.is_baseline else 2.1, marker=MARKERS[line.style % len(MARKERS)],
-                ms=3.5 if line.is_baseline else 4.5, mfc=theme.background if line.is_baseline else colour,
-            )  # fmt: skip
-        numbers = sorted({float(x) for line in lines for x in line.x})
-        if len(numbers) <= 15:
-            axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        pad = 0.06 * max(numbers[-1] - numbers[0], 1)
-        axes.set_xlim(numbers[0] - pad, numbers[-1] + pad)
-        low = min([0.0, *(float(np.nanmin(line.mean)) for line in lines)])
-        high = max(float(np.nanmax(line.mean + (line.std if _has_band(line) else 0))) for line in lines)
-        top = 1.0 if higher_is_better and high <= 1 else high * 1.08 or 1.0
-        axes.set_ylim(low * 1.05, top + (0.02 if top == 1.0 else 0))
-        axes.set_xlabel(x_label)
+        _draw_conditions(axes, theme, lines, x_label, higher_is_better)
 
     return both_themes(draw, title, arrow(higher_is_better), legend=True)
+
+
+def panel_plot(panels: Sequence[Panel], *, x_label: str, columns: int = 3) -> Plot:
+    """Several metrics against the condition in one picture, rows of `columns` plots over one legend.
+
+    Returns:
+      theme name -> PNG.
+    """
+    return {name: _render_panels(theme, panels, x_label, columns) for name, theme in THEMES.items()}
+
+
+def _draw_conditions(axes, theme: Theme, lines: Sequence[Line], x_label: str, higher_is_better: bool | None) -> None:
+    """See `condition_plot`."""
+    for line in lines:
+        colours = theme.baselines if line.is_baseline else theme.models
+        colour = colours[line.style % len(colours)]
+        if _has_band(line):
+            axes.fill_between(line.x, line.mean - line.std, line.mean + line.std, color=colour, alpha=0.2, lw=0)
+        marker = {"marker": MARKERS[line.style % len(MARKERS)], "ms": 3.5 if line.is_baseline else 4.5}
+        axes.plot(
+            line.x, line.mean, color=colour, label=line.label, zorder=3,
+            linestyle=DASHES[line.style % len(DASHES)] if line.is_baseline else "-",
+            lw=1.6 if line.is_baseline else 2.1, mfc=theme.background if line.is_baseline else colour, **marker,
+        )  # fmt: skip
+        if (hollow := np.isin(line.x, line.hollow)).any():
+            axes.plot(line.x[hollow], line.mean[hollow], color=colour, zorder=4, ls="", mfc=theme.background, **marker)
+    numbers = sorted({float(x) for line in lines for x in line.x})
+    if len(numbers) <= 15:
+        axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+    pad = 0.06 * max(numbers[-1] - numbers[0], 1)
+    axes.set_xlim(numbers[0] - pad, numbers[-1] + pad)
+    low = min([0.0, *(float(np.nanmin(line.mean)) for line in lines)])
+    high = max(float(np.nanmax(line.mean + (line.std if _has_band(line) else 0))) for line in lines)
+    top = 1.0 if higher_is_better and high <= 1 else high * 1.08 or 1.0
+    axes.set_ylim(low * 1.05, top + (0.02 if top == 1.0 else 0))
+    axes.set_xlabel(x_label)
 
 
 def training_plot(
@@ -247,6 +274,34 @@ def _render(theme: Theme, draw, title: str, note: str, legend: bool, pad: float)
                 ncols=columns,
                 handlelength=2.4,
             )
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png")
+    return _shrink(stream.getvalue())
+
+
+def _render_panels(theme: Theme, panels: Sequence[Panel], x_label: str, columns: int) -> bytes:
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    methods = {line.label for panel in panels for line in panel.lines}
+    width, legend = SIZE[0] * columns, 0.19 * math.ceil(len(methods) / min(len(methods), 2 * columns)) + 0.1
+    height = SIZE[1] * rows + legend
+    with _style(theme):
+        figure = Figure(figsize=(width, height), dpi=DPI)
+        FigureCanvasAgg(figure)
+        handles = {}
+        for place, panel in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            _draw_conditions(axes, theme, panel.lines, x_label, panel.higher_is_better)
+            axes.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", color=theme.ink)
+            axes.set_title(arrow(panel.higher_is_better), loc="right", fontsize=8, color=theme.faint)
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        figure.subplots_adjust(
+            0.5 / width, (0.5 + legend) / height, 1 - 0.06 / width, 1 - 0.3 / height, wspace=0.15, hspace=0.36
+        )
+        figure.legend(
+            handles.values(), handles.keys(), loc="lower center", ncols=min(len(handles), 2 * columns), handlelength=2.4
+        )
         stream = io.BytesIO()
         figure.savefig(stream, format="png")
     return _shrink(stream.getvalue())

@@ -16,7 +16,8 @@ is a number where the paper gives one as text, else words. `check` says how a cl
     look                               judged by eye, in the clips
 
 A and B are "model" (every trained model of the report) or parts of names of experiments or baselines,
-alternatives separated by `|`. Without `check`, a published number is compared with ours, words are `shown`.
+alternatives separated by `|`; `A!B` is A without B. Without `check`, a published number is compared with ours, words
+are `shown`.
 """
 
 import csv

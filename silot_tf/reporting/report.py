@@ -13,9 +13,12 @@ from silot_tf.files import write_atomic
 from silot_tf.reporting import pages, summary, tables
 from silot_tf.reporting.aggregation import Curve, as_json, baseline_curves, model_curves
 from silot_tf.reporting.claims import VERDICTS, Judgement, judge
+from silot_tf.reporting.comparison import comparison_section, notices
 from silot_tf.reporting.explore import PAGE, explore_page
 from silot_tf.reporting.further import further_sections
+from silot_tf.reporting.prior import prior_section
 from silot_tf.reporting.published import read_targets
+from silot_tf.reporting.published_tables import published_table
 from silot_tf.reporting.runs import Run, group_runs, read_run
 from silot_tf.reporting.sections import (
     Gallery,
@@ -42,13 +45,15 @@ class Report:
 
     Args:
       title: heading of the page; "" takes the model's name.
-      model_name: name of the model for readers; None takes `model` of run.json.
+      model_name: name of the model for readers; None takes `model` of run.json, of all runs.
       summary: a sentence or two on what the experiment is.
       citation: the paper, as text.
       citation_url: address of the paper, printed as a plain link.
       reduced_note: what makes this smaller than the published experiment; "" for a full run.
       remarks: further sentences for the head of the page.
       targets: names of files in `reporting/targets` (or paths of CSV files) with published claims.
+      published_table: name of a table in `reporting/targets` (or path of a CSV file), printed with our numbers;
+        None for none.
       experiments: keep only claims of these experiments; None keeps all.
       goals: metric -> value that this configuration should reach over all conditions.
       labels: experiment or baseline -> name to print.
@@ -74,6 +79,7 @@ class Report:
         reduced_note="",
         remarks=(),
         targets=(),
+        published_table=None,
         experiments=None,
         goals=None,
         labels=None,
@@ -104,6 +110,7 @@ class Report:
         self.reduced_note = reduced_note
         self.remarks = tuple(remarks)
         self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
+        self.published_table = published_table
         self.experiments = experiments
         self.goals = dict(goals or {})
         self.labels = dict(labels or {})
@@ -152,7 +159,8 @@ class Report:
         return out / "index.html"
 
     def _model_name(self, runs: list[Run]) -> str:
-        return self.model_name or str(runs[0].info.get("model") or "the model")
+        names = dict.fromkeys(str(run.info["model"]) for run in runs if run.info.get("model"))
+        return self.model_name or tables.listing(list(names)) or "the model"
 
     def _shown_groups(self, runs: list[Run]) -> dict[str, list[Run]]:
         """Name to print -> runs that are seeds of one training condition."""
@@ -189,10 +197,12 @@ class Report:
             "opening": summary.opening(runs, groups, model_name),
             "outcome": summary.outcome(curves, condition_label),
             "tiles": summary.tiles(curves, self.headline, self.goals),
-            "notes": summary.notices(runs, bool(clips), self.max_clips > 0),
+            "notes": [*summary.notices(runs, bool(clips), self.max_clips > 0), *notices(runs, shown_groups)],
             "claims": [_claim_row(j) for j in sorted(judgements, key=lambda j: VERDICTS.index(j.verdict))],
             "claim_counts": [(word, sum(j.verdict == word for j in judgements)) for word in VERDICTS],
+            "table": published_table(self.published_table, curves, protocol),
             "compute": summary.compute(runs),
+            "comparison": comparison_section(gallery, curves, self.metrics, condition_label),
             "plots": condition_section(gallery, curves, self.metrics, condition_label),
             "metric_tables": [
                 (title, table)
@@ -205,6 +215,7 @@ class Report:
             "num_runs": len(runs),
             "spread_over": max((curve.runs for curve in curves if not curve.is_baseline), default=0),
             "clips": clips,
+            "prior": prior_section(gallery, shown_groups, self.clip_style),
             "further": further,
             "progress": progress_section(gallery, runs, self.max_training_clips, self.clip_style),
             "training": training,

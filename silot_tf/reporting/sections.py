@@ -142,7 +142,8 @@ def clip_section(
             title = ", ".join(part for part in parts if part)
             stem = f"{name}_{place}_{index}" if len(groups) > 1 else f"{name}_{index}"
             modes = [_mode_entry(gallery, clip, mode, stem, title, style) for mode in clip.views]
-            cards.append({"title": title, "run": run.name, "modes": modes, "is_featured": False})
+            cards.append({"title": title, "run": run.name, "modes": modes, "is_featured": False, "place": index})
+    cards.sort(key=lambda card: card["place"])  # what several models make of a clip stands side by side
     if cards:  # the busiest clip says most on paper
         max(cards, key=lambda card: max((mode["tracks"] for mode in card["modes"]), default=0))["is_featured"] = True
     return cards
@@ -206,6 +207,7 @@ def _line(curve: Curve, points: dict, style: int) -> Line:
         count=max(spread.count for spread in points.values()) if not curve.is_baseline else 1,
         style=style,
         is_baseline=curve.is_baseline,
+        hollow=tuple(curve.conditions[name] for name in curve.told),
     )
 
 

@@ -50,9 +50,25 @@ METRICS = {
     "track_frames": Metric("Median frames per track", None, 0),
     "threshold": Metric("Foreground threshold", None, 2),
     "score": Metric("Validation score", True, 3),
+    "bound": Metric("log p(x), bound", True, 1),
+    "weighted_log_likelihood": Metric("log p(x|z)", True, 1),
+    "weighted_kl": Metric("KL", None, 1),
+    "weighted_count_accuracy": Metric("Counting accuracy", True, 4),
+    "weighted_count_error": Metric("Count error, weighted", False, 3),
+    "weighted_objects": Metric("Objects found, weighted", None, 2),
+    "elbo": Metric("ELBO", True, 1),
+    "sample_log_likelihood": Metric("log p(x|z), one sample", True, 1),
+    "sample_kl": Metric("KL, one sample", None, 1),
+    "sample_count_accuracy": Metric("Counting accuracy, one sample", True, 4),
+    "sample_count_error": Metric("Count error, one sample", False, 3),
+    "effective_sample_size": Metric("Effective particles", None, 1),
+    "particles": Metric("Particles", None, 0),
+    "addition_accuracy": Metric("Digit addition", True, 4),
 }
 #: Order of columns in tables.
 COLUMNS = (
+    "bound", "weighted_log_likelihood", "weighted_kl", "weighted_count_accuracy", "addition_accuracy", "elbo",
+    "sample_log_likelihood", "sample_kl", "sample_count_accuracy", "effective_sample_size", "particles",
     "ap", "ap_50", "mota", "idf1", "hota", "deta", "assa", "loca", "count_error", "count_error_relative", "misses",
     "false_positives", "switches", "ground_truth", "tracks", "objects_per_frame", "track_frames", "reconstruction",
     "mse", "clips",
@@ -139,6 +155,30 @@ def metric_table(curves: Sequence[Curve], prefix: str, columns: Sequence[str] = 
             rows.append(("all", [with_spread(curve.overall.get(n), describe(n).digits) for n in names]))
         groups.append({"label": curve.label, "is_baseline": curve.is_baseline, "rows": rows})
     return {"columns": [describe(key).label for key in keys], "keys": keys, "groups": groups}
+
+
+def condition_table(curves: Sequence[Curve], metric: str) -> dict | None:
+    """One metric of all methods: a row for each, a column for each condition; None where it was not measured.
+
+    Returns:
+      `metric`; `columns`, conditions by their numbers, and "all" where there are several; `rows`: (label, whether it
+      is a baseline, cells). A cell is `with_spread`; a baseline beside a roll-out shows its ordinary values.
+    """
+    if not any(metric in curve.metrics() for curve in curves if not curve.is_baseline):
+        return None
+    conditions = dict(sorted({c: n for curve in curves for c, n in curve.conditions.items()}.items(), key=_number_of))
+    digits, rows = describe(metric).digits, []
+    for curve in curves:
+        name = baseline_metric(curve, metric)
+        spreads = [curve.values.get(condition, {}).get(name) for condition in conditions]
+        spreads += [curve.overall.get(name)] if len(conditions) > 1 else []
+        rows.append((curve.label, curve.is_baseline, [with_spread(spread, digits) for spread in spreads]))
+    columns = [f"{value:g}" for value in conditions.values()] + (["all"] if len(conditions) > 1 else [])
+    return {"metric": metric, "columns": columns, "rows": rows}
+
+
+def _number_of(item: tuple[str, float]) -> float:
+    return item[1]
 
 
 def _at_other_thresholds(metric: str, prefix: str, measured) -> list[str]:

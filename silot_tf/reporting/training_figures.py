@@ -51,7 +51,18 @@ TITLES = {
     "objects_on": "Objects on per frame",
     "objects_pres": "Sum of presences per frame",
 }
-VALIDATION = ("score", "mota", "ap", "ap_50", "count_error", "idf1", "reconstruction", "loss")
+VALIDATION = (
+    "score",
+    "bound",
+    "weighted_count_accuracy",
+    "mota",
+    "ap",
+    "ap_50",
+    "count_error",
+    "idf1",
+    "reconstruction",
+    "loss",
+)
 SMOOTHED_POINTS = 60  # a moving average over 1/60 of the run
 
 

@@ -12,6 +12,8 @@ from silot_tf.training.interruption import StopRequest
 from silot_tf.training.session import Session
 from silot_tf.training.trainer import Trainer
 
+_LONG = 10**9  # updates: when every curriculum has come to its end
+
 
 @gin.configurable(module="training")
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ class TrainingLoop:
             for number, stage in enumerate(self.stages):
                 if stage.patience is not None:
                     raise UserError(f"stage {number} has patience, which needs TrainingLoop.score and an evaluation")
+        self._check_clip_length(getattr(dataset, "num_frames", None))
         if not 0 <= seed < 2**31:
             raise UserError(f"seed is {seed}; expected a whole number from 0 to 2^31 - 1")
         with StopRequest() as stop:
@@ -90,6 +93,17 @@ class TrainingLoop:
             finally:
                 session.close()
         return session.progress
+
+    def _check_clip_length(self, available: int | None) -> None:
+        """Refuse at once what would be told when a curriculum gets there, after days."""
+        for number, stage in enumerate(self.stages):
+            last = _LONG if stage.max_updates is None else max(stage.max_updates - 1, 0)
+            wanted = int(stage.frames(last) if callable(stage.frames) else stage.frames)
+            if available is not None and wanted > available:
+                raise UserError(
+                    f"training.Stage.frames of stage {number} comes to {wanted} frames, clips have {available}; "
+                    "expected no more: lower it (FrameCurriculum.maximum), or raise num_frames of the data set"
+                )
 
     def finished(self, progress: stages.Progress) -> bool:
         """Whether the last stage is over (the time limit aside)."""

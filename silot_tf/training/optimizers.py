@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
+from silot_tf.errors import UserError
+
 
 @gin.register(module="training")
 class Adam(keras.optimizers.Adam):
@@ -47,8 +49,77 @@ class Adam(keras.optimizers.Adam):
         )
 
 
+@gin.register(module="training")
+class RMSProp(keras.optimizers.Optimizer):
+    """RMSProp with momentum and the constants of TensorFlow 1: `v <- rho v + (1 - rho) g^2`,
+    `u <- momentum u + lr g / sqrt(v + epsilon)`, `variable -= u`.
+
+    Keras has the same formula, but starts v at 0 where TensorFlow 1 starts it at 1. From 0 the first updates are
+    three times as long as the learning rate says; from 1 they are as long as gradients are, far shorter where these
+    are small, and the full length is reached once 1 is forgotten, after some fifty updates or more.
+
+    Args:
+      learning_rate: set anew at every update by the trainer.
+      rho: decay of the second moment.
+      momentum: decay of the running sum of updates.
+      epsilon: 1e-10, the default of TensorFlow 1; inside of the root.
+      initial_second_moment: of every entry; 1 as in TensorFlow 1.
+
+    Raises:
+      UserError: for a constant out of range.
+
+    Source: SQAIR specification 3.4.
+    """
+
+    def __init__(self, learning_rate=1e-5, rho=0.9, momentum=0.9, epsilon=1e-10, initial_second_moment=1.0, name=None):
+        for argument, value, fits, expected in (
+            ("rho", rho, 0 <= rho < 1, "from 0 to below 1"),
+            ("momentum", momentum, 0 <= momentum < 1, "from 0 to below 1"),
+            ("epsilon", epsilon, epsilon > 0, "above 0"),
+            ("initial_second_moment", initial_second_moment, initial_second_moment >= 0, "0 or more"),
+        ):
+            if not fits:
+                raise UserError(f"training.RMSProp.{argument} is {value}; expected a number {expected}")
+        super().__init__(learning_rate, name=name or "rmsprop")
+        self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
+        self.initial_second_moment = initial_second_moment
+
+    def build(self, variables):
+        """Create the second moments and running sums; done once."""
+        if self.built:
+            return
+        super().build(variables)
+        start = keras.initializers.Constant(self.initial_second_moment)
+        self._second_moments = self.add_optimizer_variables(variables, "second_moment", initializer=start)
+        self._sums = self.add_optimizer_variables(variables, "sum")
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable and its two moments in place, in one kernel."""
+        index, number = self._get_variable_index(variable), functools.partial(tf.cast, dtype=variable.dtype)
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable.handle,
+            ms=self._second_moments[index].value.handle,
+            mom=self._sums[index].value.handle,
+            lr=number(learning_rate),
+            rho=number(self.rho),
+            momentum=number(self.momentum),
+            epsilon=number(self.epsilon),
+            grad=gradient,
+        )
+
+    def reset(self) -> None:
+        """Everything but the learning rate as after `build`."""
+        _set_to_zero(self)
+        for variable in self._second_moments:
+            variable.assign(tf.fill(variable.shape, tf.constant(self.initial_second_moment, variable.dtype)))
+
+
 def reset(optimizer) -> None:
-    """Set moments and the update counter of a built optimizer to 0 (learning rate untouched)."""
+    """Set moments and the update counter of a built optimizer back to where they start (learning rate untouched)."""
+    getattr(optimizer, "reset", functools.partial(_set_to_zero, optimizer))()
+
+
+def _set_to_zero(optimizer) -> None:
     for variable in optimizer.variables:
         if variable is not optimizer.learning_rate:
             variable.assign(tf.zeros_like(variable.value))

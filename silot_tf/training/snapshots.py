@@ -44,6 +44,13 @@ def write_batch(run_dir, batch: Mapping, where: Mapping[str, int], numbers: Mapp
     return path
 
 
+def write_tested_batch(run_dir, batch: Mapping) -> pathlib.Path:
+    """Write a batch on which an evaluation failed, arrays as `batch/<key>`; return the path of the file."""
+    path = pathlib.Path(run_dir) / "non_finite_evaluation.npz"
+    _write(path, {f"batch/{key}": np.asarray(value) for key, value in batch.items()})
+    return path
+
+
 def _small(array) -> np.ndarray:
     array = np.asarray(array)
     if array.ndim == 5 and array.dtype.kind == "f":

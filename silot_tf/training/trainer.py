@@ -32,6 +32,7 @@ class Trainer:
       make_optimizer: called without arguments; returns a Keras optimizer.
       loss_weights: name of a loss term -> weight, naming exactly the terms of the model; None for 1 each.
       clip_norm: largest global norm of the gradients, None for no clipping.
+      mean_over_time: divide the objective by the number of frames, so that gradients do not grow with the clip.
       jit_compile: compile the update with XLA; pays on a GPU, not on a CPU.
 
     Source: SILOT specification 3.1 and 3.7.
@@ -43,6 +44,7 @@ class Trainer:
         make_optimizer: Callable = optimizers.Adam,
         loss_weights: Mapping[str, float] | None = None,
         clip_norm: float | None = 10.0,
+        mean_over_time: bool = False,
         jit_compile: bool = False,
     ):
         self.model = model
@@ -50,6 +52,7 @@ class Trainer:
         self.optimizer.build(model.trainable_variables)
         self._loss_weights = None if loss_weights is None else dict(loss_weights)
         self._clip_norm = clip_norm
+        self._mean_over_time = mean_over_time
         self._modules = variables_by_module(model)
         self._annealed_names = sorted(model.annealed_quantities)
         self._compiled = {}
@@ -117,9 +120,11 @@ class Trainer:
         variables = self.model.trainable_variables
         terms, outputs = self.model.loss_terms(batch, annealed, seed=seeds.fold(seed, _MODEL_STREAM))
         objective, per_frame = self._objective(terms, batch["frame_mask"])
+        scalars = {"loss": objective / frames, **per_frame, **_diagnostics(outputs, batch["frame_mask"])}
+        if self._mean_over_time:
+            objective = objective / frames
         # What a clip of this length does not reach (for example the first state of a chain) still has a gradient: 0.
         gradients = determinism.gradients(objective, [variable.value for variable in variables])
-        scalars = {"loss": objective / frames, **per_frame, **_diagnostics(outputs, batch["frame_mask"])}
         squares = tf.stack([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])
         norm = tf.sqrt(tf.reduce_sum(squares))
         scalars[_NORM] = norm
@@ -164,7 +169,9 @@ def first_frames(batch: Mapping, frames: int) -> dict:
     """The batch with only the first `frames` frames of each clip."""
     available = batch["video"].shape[1]
     if available < frames:
-        raise UserError(f"a stage asks for {frames} frames, the clips have {available}; ask for fewer frames")
+        raise UserError(
+            f"training.Stage.frames asks for {frames} frames, the clips have {available}; ask for fewer frames"
+        )
     return {key: value if key == "crop_offset" else value[:, :frames] for key, value in batch.items()}
 
 

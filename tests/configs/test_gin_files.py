@@ -28,16 +28,20 @@ def _leave_no_configuration():
 
 
 def load(name, *bindings):
-    """Load a file of the package, with what a file of `base/` or `datasets/` leaves to be set."""
-    model = () if "%MODEL" not in (FOLDER / name).read_text() else ("MODEL = None",)
-    configuration.load([f"gin_configs/{name}"], [*model, *bindings])
+    """Load a file of the package, with what a file that is meant to be included leaves to be set."""
+    try:
+        configuration.load([f"gin_configs/{name}"], bindings)
+    except UserError as error:
+        if "%MODEL has no value" not in str(error):
+            raise
+        configuration.load([f"gin_configs/{name}"], ["MODEL = None", *bindings])
 
 
 def is_experiment(name) -> bool:
     try:
-        load(name)
+        configuration.load([f"gin_configs/{name}"])
         gin.query_parameter(COMPLETE)
-    except (ValueError, UserError):  # not bound; or a file with a mistake, which the next tests tell
+    except (ValueError, UserError):  # not bound, or no model; or a file with a mistake, which the next tests tell
         return False
     finally:
         gin.clear_config()

@@ -51,3 +51,17 @@ def test_nothing_added_gives_nothing():
 def test_not_a_number_is_passed_on_and_absence_is_not():
     values = aggregation.weighted_mean([(1, {"a": 1.0, "b": math.nan}), (3, {"b": 1.0})])
     assert values["a"] == 1 and math.isnan(values["b"])
+
+
+def test_shares_of_true_objects_are_not_defined_for_a_set_without_any():
+    """One batch of it with objects is enough to define them."""
+    empty, some = [frame([square(0, 0)])], [frame([square(0, 0)], truth=[square(0, 0)])]
+    collected = aggregation.SetMetrics()
+    collected.add([empty], {"mse": 1.0})
+    values = collected.result()
+    for name in ("ap", "ap_50", "mota", "idf1", "pooled_mota", "pooled_ap_50", "count_error_relative"):
+        assert math.isnan(values[name]), name
+    assert (values["count_error"], values["mse"], values["false_positives"], values["clips"]) == (1, 1, 1, 1)
+    collected.add([some])
+    values = collected.result()
+    assert (values["pooled_mota"], values["mota"], values["ap_50"]) == (0, 0.5, 0.5)

@@ -28,10 +28,11 @@ def run(folder, *flags):
     )
 
 
-def run_smoke(script, folder):
-    """Run folder of the smoke configuration of `reproduce.<script>`, which must end well, with a cache of its own."""
+def run_smoke(script, folder, *flags, name=None):
+    """Run folder of a smoke configuration of `reproduce.<script>`, which must end well, with a cache of its own."""
+    gin_file = f"--gin_file=gin_configs/smoke/{name or script}.gin"
     done = subprocess.run(
-        [sys.executable, "-m", f"reproduce.{script}", "--run_dir=run", f"--gin_file=gin_configs/smoke/{script}.gin"],
+        [sys.executable, "-m", f"reproduce.{script}", "--run_dir=run", gin_file, *flags],
         cwd=folder,
         env=environment() | {"SILOT_TF_CACHE_DIR": str(folder / "cache")},
         capture_output=True,

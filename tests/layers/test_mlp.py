@@ -53,3 +53,10 @@ def test_number_of_parameters_of_the_encoder_of_the_paper():
     layer = MLP((256, 128), 64)
     layer(tf.zeros([1, 14, 3, 14]))
     assert sum(int(np.prod(v.shape)) for v in layer.trainable_variables) == 191_936  # specification, appendix A
+
+
+def test_hidden_layers_may_have_another_activation():
+    layer, x = MLP((4,), 3, "softplus"), np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    found = layer(x)
+    (kernel, bias), (out, shift) = ((np.asarray(d.kernel), np.asarray(d.bias)) for d in layer.dense_layers)
+    np.testing.assert_allclose(found, np.logaddexp(0, x @ kernel + bias) @ out + shift, atol=1e-5)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from silot_tf.layers.recurrent import GRUCell, unroll
+from silot_tf.layers.recurrent import BlockGRU, GRUCell, unroll
 
 
 def sigmoid(x):
@@ -40,6 +40,18 @@ def test_cell_has_the_published_number_of_parameters_and_glorot_uniform_blocks()
         values = np.abs(getattr(cell, name))
         assert 0.95 * limit < values.max() <= 1.0001 * limit, name
         assert abs(values.mean() / limit - 0.5) < 0.07, name
+
+
+def test_cell_with_inputs_in_blocks_is_the_cell_of_all_of_them():
+    rng = np.random.default_rng(1)
+    blocks = [rng.normal(size=(4, size)).astype(np.float32) for size in (3, 2)]
+    network = BlockGRU((3, 2), 5)
+    network.initial.assign(rng.normal(size=(1, 5)))
+    state = network.initial_state(4)
+    driven = network.part(1, blocks[1]) + network.part(0, blocks[0])
+    expected = gru_by_hand(np.concatenate(blocks, axis=1), np.asarray(state), network.cell)
+    np.testing.assert_allclose(network(driven, state), expected, atol=1e-6)
+    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == 3 * (5 * 5 + 5 * 5 + 5) + 5
 
 
 def test_state_stays_inside_the_range_of_tanh():

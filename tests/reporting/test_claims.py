@@ -99,6 +99,22 @@ def test_training_conditions_are_told_apart_by_whole_numbers():
     assert verdict("close curve=1-6 other=1-1 margin=0.1", [small, large]).verdict == "not measured"
 
 
+def test_some_models_can_be_left_out_of_a_claim():
+    good, bad = curve("Ours", [0.9, 0.8, 0.7]), curve("Theirs", [0.3, 0.2, 0.1])
+    for check, expected in (
+        ("model", "no"),
+        ("model!Theirs", "yes"),
+        ("model!Ours", "no"),
+        ("Theirs|Ours!Theirs", "yes"),
+    ):
+        assert (
+            verdict(f"better curve={check} other=connected_components margin=0", [good, bad, BASELINE]).verdict
+            == expected
+        )
+    nothing = verdict("better curve=model!Ours other=connected_components margin=0", [good, BASELINE])
+    assert (nothing.verdict, nothing.reason) == ("not measured", "No results of the model here.")
+
+
 def test_a_baseline_answers_for_a_rollout_with_its_ordinary_values():
     model = curve("Model", [0.9, 0.8, 0.7], metric="rollout_ap")
     answer = verdict("better curve=model other=connected_components margin=0", [model, BASELINE], metric="rollout_ap")

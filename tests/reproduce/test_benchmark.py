@@ -10,7 +10,9 @@ from silot_tf.models.silot.rendering import Renderer
 
 @pytest.fixture
 def suite():
-    return suites.Suite(model=None, plain_model=None, reference_seconds={"train": 0.8}, reference="a like machine")
+    return suites.Suite(
+        model=None, plain_model=lambda: None, reference_seconds={"train": 0.8}, reference="a like machine"
+    )
 
 
 def fake_result(case, seconds):
@@ -47,6 +49,38 @@ def test_growth_is_a_slope_in_log_log_coordinates(suite):
 def test_table_without_growth_has_only_the_cases(suite):
     results = {case["name"]: fake_result(case, 0.4) for case in suite.cases(growth=False)}
     assert "log-log" not in suite.table(results)
+
+
+def test_table_says_which_aims_were_reached_and_how_fast_the_machine_was():
+    suite = suites.Suite(
+        model=None, plain_model=None, frames=10, short_frames=3, aims={"train": 0.8, "inference": 0.3},
+        memory_aims={"train": 1.4}, prefix="small_",
+    )  # fmt: skip
+    cases = suite.cases(growth=False)
+    assert {case["name"] for case in cases} == {
+        f"small_{name}" for name in ("train", "train_short", "inference", "frame", "frame_with_reconstruction")
+    }
+    results = {case["name"]: fake_result(case, 0.4) for case in cases} | {"train": fake_result(cases[0], 99.0)}
+    lines = suite.table(results).splitlines()
+    assert "training step, T 10, B 16: 0.4 s, aim 0.8 s: reached; 1.5 GB, aim 1.4 GB: not" in lines
+    assert "inference on clips, T 10, B 16: 0.4 s, aim 0.3 s: not" in lines
+    assert "this machine's matrix products meanwhile: 100 to 100 GFLOP/s" in lines
+    assert [line.split()[2:4] for line in lines if line.startswith("training step ")] == [["10", "16"], ["3", "16"]]
+    with pytest.raises(UserError, match="training"):
+        suites.Suite(model=None, plain_model=None, aims={"training": 1.0})
+
+
+def test_single_frames_may_be_those_of_another_model(monkeypatch):
+    monkeypatch.setattr(measure, "matrix_product_rate", lambda repetitions: 1.0)
+    made = []
+
+    def model(name):
+        return lambda: made.append(name) or small_model(2)
+
+    suite = suites.Suite(model("clips"), None, model("frames"), frame_shape=(36, 48, 3), batch_size=1, frames=1)
+    for name in ("inference", "frame"):
+        suite.run(next(case for case in suite.cases() if case["name"] == name), 1)
+    assert made == ["clips", "frames"]
 
 
 def test_unknown_case_is_an_error(suite):

@@ -5,9 +5,11 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from silot_tf import schedules
 from silot_tf.errors import UserError
+from silot_tf.ops import importance
 from silot_tf.training import restoring
 from silot_tf.training.interruption import Interrupted
 from silot_tf.training.stages import Score, Stage
@@ -166,6 +168,51 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_batch(tmp_path):
     # The checkpoint from before is still good, and the run stops at the same place again.
     with pytest.raises(UserError, match="update 5"):
         fakes.run_loop(tmp_path, stages, dataset=fakes.MemoryDataset(poison=5))
+
+
+class Weighing(fakes.BackgroundOnly):
+    """Its loss is the bound of three particles, whose weights are what the test says."""
+
+    log_weights = (0.0, -float("inf"), -1.0)
+
+    def loss_terms(self, batch, annealed, *, seed):
+        terms, outputs = super().loss_terms(batch, annealed, seed=seed)
+        (value,) = terms.values()
+        bound = importance.iwae_bound(tf.constant(self.log_weights) - tf.reduce_sum(value))
+        return {"negative_bound": -bound + tf.zeros_like(value)}, outputs
+
+
+@pytest.mark.parametrize("weight", [-np.inf, np.nan])
+def test_importance_weights_that_are_all_without_value_stop_the_run_with_the_batch(tmp_path, weight):
+    stages = [Stage(max_updates=2, batch_size=2, frames=2)]
+    model = Weighing()
+    model.build_variables(fakes.FRAME)
+    fakes.run_loop(tmp_path / "some", stages, model=model)  # one particle without weight does no harm
+    model.log_weights = (weight,) * 3
+    with pytest.raises(UserError, match="loss term 'negative_bound' not finite in stage 0, update 0") as caught:
+        fakes.run_loop(tmp_path / "all", stages, model=model)
+    assert "non_finite_update_000000000.npz" in str(caught.value)
+    with np.load(tmp_path / "all" / "non_finite_update_000000000.npz", allow_pickle=False) as saved:
+        assert saved["batch/video"].shape[1:] == (fakes.FRAMES, *fakes.FRAME)
+
+
+@pytest.mark.parametrize(
+    ("frames", "updates", "refused"),
+    [
+        (5, 1, True),
+        (4, 1, False),
+        (schedules.FrameCurriculum(every=2, start=1, increment=2, maximum=5), 6, True),
+        (schedules.FrameCurriculum(every=2, start=1, increment=2, maximum=5), 4, False),  # ends before it gets there
+    ],
+)
+def test_a_curriculum_that_outgrows_the_clips_is_refused_at_once(tmp_path, frames, updates, refused):
+    stages = [Stage(max_updates=updates, batch_size=2, frames=frames)]
+    if not refused:
+        fakes.run_loop(tmp_path, stages)
+        return
+    with pytest.raises(UserError, match=r"training\.Stage\.frames of stage 0 comes to 5 frames, clips have 4"):
+        fakes.run_loop(tmp_path, stages)
+    assert not (tmp_path / "metrics.csv").exists()
 
 
 def test_another_seed_in_the_same_folder_is_refused(tmp_path):

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from scipy import stats
 
+from silot_tf.errors import UserError
 from silot_tf.training import optimizers
 
 
@@ -95,3 +97,64 @@ def test_truncated_normal_draws_follow_the_distribution():
     assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.01
     compiled = tf.function(optimizers.truncated_normal, jit_compile=True)
     np.testing.assert_array_equal(compiled(1001, tf.constant([3, 4])), optimizers.truncated_normal(1001, (3, 4)))
+
+
+def rmsprop_of_tensorflow_1(value, gradients, rates, rho=0.9, momentum=0.9, epsilon=1e-10, start=1.0):
+    """The formula of tf.compat.v1.train.RMSPropOptimizer, in float64."""
+    v, u = start, 0.0
+    for gradient, rate in zip(gradients, rates, strict=True):
+        v = rho * v + (1 - rho) * gradient**2
+        u = momentum * u + rate * gradient / np.sqrt(v + epsilon)
+        value = value - u
+    return value
+
+
+def test_rmsprop_follows_the_formula_of_tensorflow_1():
+    start, gradients, rates = make_case()
+    expected = rmsprop_of_tensorflow_1(start.astype(np.float64), gradients.astype(np.float64), rates)
+    found = run(optimizers.RMSProp(), start, gradients, rates)
+    np.testing.assert_allclose(found - start, expected - start, rtol=2e-4, atol=3e-7)
+
+
+def test_rmsprop_is_what_tensorflow_1_does():
+    start, gradients, rates = make_case()
+    variable = tf.Variable(start)
+    rate = tf.Variable(0.0)
+    original = tf.compat.v1.train.RMSPropOptimizer(rate, momentum=0.9)
+    for gradient, value in zip(gradients, rates, strict=True):
+        rate.assign(value)
+        original.apply_gradients([(tf.constant(gradient), variable)])
+    np.testing.assert_allclose(run(optimizers.RMSProp(), start, gradients, rates), variable, rtol=1e-6, atol=1e-7)
+
+
+def test_rmsprop_of_keras_starts_elsewhere():
+    """With its own second moment at 0 ours is Keras' formula; with TensorFlow 1's, first updates are far smaller."""
+    start, gradients, rates = make_case()
+    theirs = run(keras.optimizers.RMSprop(rho=0.9, momentum=0.9, epsilon=1e-10), start, gradients, rates)
+    zero = run(optimizers.RMSProp(initial_second_moment=0.0), start, gradients, rates)
+    np.testing.assert_allclose(zero, theirs, rtol=1e-5, atol=3e-7)
+    ours = run(optimizers.RMSProp(), start, gradients, rates)
+    assert np.abs(ours - start)[3] < 1e-3 * np.abs(theirs - start)[3]  # gradients of a millionth
+
+
+def test_reset_of_rmsprop_puts_the_second_moment_back_to_one():
+    start, gradients, rates = make_case()
+    variable, optimizer = keras.Variable(start), optimizers.RMSProp()
+    optimizer.build([variable])
+    optimizer.learning_rate.assign(0.25)
+    optimizer.apply([tf.constant(gradients[0])], [variable])
+    optimizers.reset(optimizer)
+    assert int(optimizer.iterations) == 0 and float(optimizer.learning_rate) == 0.25
+    variable.assign(start)
+    optimizer.learning_rate.assign(rates[1])
+    optimizer.apply([tf.constant(gradients[1])], [variable])
+    expected = rmsprop_of_tensorflow_1(start.astype(np.float64), gradients[1:2].astype(np.float64), rates[1:2])
+    np.testing.assert_allclose(np.asarray(variable) - start, expected - start, rtol=1e-3, atol=3e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rho", 1.0), ("momentum", -0.1), ("epsilon", 0.0), ("initial_second_moment", -1.0)]
+)
+def test_constants_of_rmsprop_out_of_range_are_refused(name, value):
+    with pytest.raises(UserError, match=rf"training\.RMSProp\.{name}"):
+        optimizers.RMSProp(**{name: value})

@@ -66,6 +66,17 @@ def test_objective_is_the_weighted_sum_over_time_averaged_over_the_batch():
     assert result["objects_pres"] == pytest.approx(2.0)
 
 
+def test_objective_can_be_a_mean_over_time():
+    """Then gradients do not grow with the clip; what is logged stays the same."""
+    found = {}
+    for mean in (False, True):
+        trainer = trainers.Trainer(TwoTerms(), mean_over_time=mean)
+        found[mean] = trainer.update(video_batch(), frames=3, **SETTINGS | {"annealed": {"scale": 1.0}})
+    for name, value in found[False].items():
+        divisor = 3 if name.startswith("gradient_norm") else 1
+        assert found[True][name] == pytest.approx(value / divisor, rel=1e-6), name
+
+
 def test_padding_frames_do_not_count():
     trainer = trainers.Trainer(TwoTerms())
     masked = trainer.update(video_batch(masked=1), frames=4, **SETTINGS | {"annealed": {"scale": 1.0}})

@@ -27,6 +27,7 @@ from silot_tf.models.silot.objects import PROPOSED_FIELDS, empty_objects, featur
 from silot_tf.models.silot.propagation import Propagation
 from silot_tf.models.silot.rendering import Renderer
 from silot_tf.ops import glimpses, selection
+from silot_tf.ops.shapes import batch_size_of, merge_leading
 
 
 @gin.register(module="silot")
@@ -163,7 +164,7 @@ class SILOT(VideoModel):
     def unroll(self, video, state=None, *, seed, training=False, rollout_from=None) -> tuple[dict, dict]:
         """See `VideoModel`."""
         if state is None:
-            state = self.initial_state(_batch_size(video))
+            state = self.initial_state(batch_size_of(video))
         if training and seed is None:
             raise ValueError("unroll(training=True) needs a seed: discovery dropout is drawn from it")
         is_noisy = training or (self.evaluation_noise and seed is not None)
@@ -174,7 +175,7 @@ class SILOT(VideoModel):
     def loss_terms(self, batch, annealed: dict, *, seed) -> tuple[dict, dict]:
         """See `VideoModel`; the terms are those of specification 3.1."""
         video = batch["video"]
-        state = self.initial_state(_batch_size(video), batch.get("crop_offset"))
+        state = self.initial_state(batch_size_of(video), batch.get("crop_offset"))
         noise = self.draw_noise(video, state, seed)
         stages, _ = self.unroll_stages(video, state, noise, training=True, wheels=annealed["training_wheels"])
         outputs = self.outputs(video, stages)
@@ -200,7 +201,7 @@ class SILOT(VideoModel):
 
         Frame number and seed alone decide the noise of a frame, so chunks of a clip see the noise of the whole.
         """
-        batch, frames = _batch_size(video), video.shape[1]
+        batch, frames = batch_size_of(video), video.shape[1]
         cells = int(np.prod(self.backbone.grid_shape(video.shape[2:])))
         counts = {"propagation": self.num_slots, "prior": self.num_slots, "discovery": cells}
         first_frame = tf.reduce_max(state["frame"])
@@ -359,13 +360,13 @@ class SILOT(VideoModel):
         frame_shape = tuple(video.shape[2:4])
         selected = stages["selected"]
         where = selected["box"] * self._anchor_in_frames(frame_shape)
-        flat = {name: _merge_time(selected[name]) for name in ("what", "pres", "depth")}
+        flat = {name: merge_leading(selected[name]) for name in ("what", "pres", "depth")}
         background = stages.get("background")
         if background is not None:  # one per frame; what is constant over rows and columns stays so
             background = tf.broadcast_to(background, [*tf.unstack(tf.shape(video)[:2]), *background.shape[2:]])
-            background = _merge_time(background)
+            background = merge_leading(background)
         frames, sprites = self.renderer(
-            **flat, where=_merge_time(where), frame_shape=frame_shape, background=background
+            **flat, where=merge_leading(where), frame_shape=frame_shape, background=background
         )
         if background is not None:  # rounding may lead out of the range, which logarithms do not survive
             frames = tf.clip_by_value(frames, 0.0, 1.0)
@@ -394,12 +395,3 @@ class SILOT(VideoModel):
             size_prior_on_change=self.size_prior_on_change,
             by_recursion=self.plain,
         )
-
-
-def _batch_size(video):
-    return video.shape[0] if video.shape[0] is not None else tf.shape(video)[0]
-
-
-def _merge_time(value):
-    """`[B,T,...]` to `[B * T,...]`."""
-    return tf.reshape(value, [-1, *value.shape[2:]])

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from silot_tf.errors import UserError
 from silot_tf.layers.elu import Composite, EluMLP
 
+#: Kinds of priors by name; "categorical" is learned.
 KINDS = ("categorical", "truncated_geometric", "geometric")
 LATER_BIAS = 10.0  # release: after the first frame, nothing new is expected
 FORCED = 100.0  # comparison of SILOT: added to the logit of a count that is told
@@ -68,20 +68,15 @@ def make(kind, num_slots: int, success: float, name=None):
     """
     if kind == "categorical":
         return CategoricalCount(num_slots, name=name)
-    if isinstance(kind, str) and kind in KINDS:
-        if not 0.0 < success < 1.0:
-            raise UserError(f"sqair.SQAIR.count_success is {success}; expected a number between 0 and 1")
+    if isinstance(kind, str):
         powers = success ** np.arange(num_slots + 1)
         return FixedCount(powers / powers.sum() if kind == "truncated_geometric" else (1 - success) * powers, name=name)
-    expected = f"one of {', '.join(KINDS)}, or num_slots + 1 = {num_slots + 1} positive probabilities that sum to 1"
-    if isinstance(kind, str) or len(kind) != num_slots + 1 or min(kind) <= 0 or abs(sum(kind) - 1) > 1e-3:
-        raise UserError(f"sqair.SQAIR.count_prior is {kind!r}; expected {expected}")
     return FixedCount(kind, name=name)
 
 
 def log_probability(log_probabilities, count) -> tf.Tensor:
-    """Entry `count [R]` (whole numbers as floats) of `log_probabilities [R, N + 1]`."""
-    chosen = tf.range(log_probabilities.shape[-1], dtype=count.dtype) == count[:, None]
+    """Entry `count [...]` (whole numbers as floats) of `log_probabilities [..., N + 1]`."""
+    chosen = tf.range(log_probabilities.shape[-1], dtype=count.dtype) == count[..., None]
     return tf.reduce_sum(tf.where(chosen, log_probabilities, tf.zeros_like(log_probabilities)), axis=-1)
 
 

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from silot_tf.errors import UserError
 from silot_tf.layers.elu import Composite, EluMLP, fan_in_normal
 from silot_tf.ops import corner_aligned
 
@@ -24,10 +23,6 @@ class SubpixelGlimpse(Composite):
         """Args: `glimpse_shape`: sides must be multiples of 4; `channels`: C."""
         super().__init__(name=name)
         self.start = tuple(side // 4 for side in glimpse_shape)
-        if any(side % 4 for side in glimpse_shape):
-            raise UserError(
-                f"sqair.SQAIR.glimpse_shape is {tuple(glimpse_shape)}; decoder = 'convolution' needs multiples of 4"
-            )
         self.network = EluMLP((256, 32 * math.prod(self.start)), name="network")
         self.strides = (1, 2, 2)
         self.convolutions = [
@@ -55,8 +50,6 @@ class AdditiveDecoder(Composite):
     ):
         """Args: `kind`: one of `DECODERS`; others see `SQAIR`."""
         super().__init__(name=name)
-        if kind not in DECODERS:
-            raise UserError(f"sqair.SQAIR.decoder is {kind!r}; expected one of {', '.join(DECODERS)}")
         self.kind, self.glimpse_shape, self.units = kind, tuple(glimpse_shape), units
         self.output_std, self.has_mean_image = output_std, mean_image
         self.network, self.mean_image = None, None
@@ -75,6 +68,17 @@ class AdditiveDecoder(Composite):
             if self.has_mean_image:
                 self.mean_image = self.add_weight(shape=tuple(frame_shape), initializer="zeros", name="mean_image")
         self.channels = frame_shape[2]
+
+    def initialize_from_data(self, batches) -> None:
+        """Start the mean image, if there is one, as the mean of all frames of contract batches."""
+        if self.mean_image is None:
+            return
+        total, frames = 0.0, 0.0
+        for batch in batches:
+            mask = tf.cast(batch["frame_mask"], tf.float32)
+            total += tf.einsum("bt,bthwc->hwc", mask, batch["video"])
+            frames += tf.reduce_sum(mask)
+        self.mean_image.assign(total / frames)
 
     def glimpses(self, what):
         """Glimpses `[R,rows,C,columns]` of `what [R,A]`, before their presence."""

@@ -9,8 +9,12 @@ import keras
 import tensorflow as tf
 
 from silot_tf.layers.elu import BlockLinear, BlockRNN, Composite, EluMLP, Linear
+from silot_tf.layers.recurrent import BlockGRU
 from silot_tf.models.sqair import presence
 from silot_tf.models.sqair.encoders import GlimpseEncoder, by_slot, split_normal
+
+#: Recurrent networks by name; SQAIR's is the plain one.
+CELLS = {"rnn": BlockRNN, "gru": BlockGRU}
 
 
 class Discovery(Composite):
@@ -26,6 +30,7 @@ class Discovery(Composite):
         units: int,
         step_bias: float,
         scale_bias: float,
+        cell: str = "rnn",
         name=None,
     ):
         """Build the network.
@@ -39,13 +44,14 @@ class Discovery(Composite):
           units: U, width of layers.
           step_bias: initial log-odds of one more object.
           scale_bias: initial offset of raw standard deviations of boxes.
+          cell: one of `CELLS`.
         """
         super().__init__(name=name)
         self.num_slots, self.what_size = num_slots, what_size
         self._glimpse_encoder = glimpse_encoder
         found = what_size + 4 + 1
         blocks = (frame_features, found, scene_features) if scene_features else (frame_features, found)
-        self.recurrent = BlockRNN(blocks, units, name="recurrent")
+        self.recurrent = CELLS[cell](blocks, units, name="recurrent")
         self.where_head = EluMLP((units, units), 8, name="where_head")
         self.scale_offset = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(scale_bias), name="scale_offset"
@@ -54,14 +60,14 @@ class Discovery(Composite):
         self.presence_out = Linear(1, step_bias, name="presence_out")
 
     def drive(self, frame_code):
-        """What frames add to the recurrent network at each step, `[R,F] -> [R,U]`; the same for all particles."""
-        return self.recurrent.inputs.part(0, frame_code)
+        """What frames add to the recurrent network at each step, `[R,F] -> [R,D]`; the same for all particles."""
+        return self.recurrent.part(0, frame_code)
 
     def call(self, driven, *, read, scene=None, noise=None, logits=None, allowed=None):
         """Find the objects of M frames.
 
         Args:
-          driven: `[M,U]`, see `drive`.
+          driven: `[M,D]`, see `drive`.
           read: function of where logits `[M,S,4]` -> glimpses `[M * S,rows,C,columns]`.
           scene: `[M,S]` features of what is known, or None.
           noise: `where [M,N,4]`, `what [M,N,A]` standard normal and `pres [M,N,1]` uniform; None for the most probable.
@@ -72,7 +78,7 @@ class Discovery(Composite):
           `[M,N,...]`: what, what_mean, what_std, where, where_mean, where_std, pres, logit and `hidden`.
         """
         if scene is not None:
-            driven = driven + self.recurrent.inputs.part(2, scene)
+            driven = driven + self.recurrent.part(2, scene)
         rows = tf.shape(driven)[0]
         hidden = self.recurrent.initial_state(rows)
         what, where = tf.zeros([rows, self.what_size]), tf.zeros([rows, 4])
@@ -81,7 +87,7 @@ class Discovery(Composite):
         steps = []
         for j, drawn in enumerate(noises):
             found = tf.concat([what, where, pres], axis=-1)
-            hidden = self.recurrent(driven + self.recurrent.inputs.part(1, found), hidden)
+            hidden = self.recurrent(driven + self.recurrent.part(1, found), hidden)
             where_mean, where_std = split_normal(self.where_head(hidden), self.scale_offset)
             where = where_mean if drawn is None else where_mean + where_std * drawn["where"]
             what_mean, what_std = self._glimpse_encoder(read(where[:, None]))

@@ -11,6 +11,7 @@ import tensorflow as tf
 from silot_tf.errors import UserError
 from silot_tf.layers.convolution import GridEncoder
 from silot_tf.layers.elu import Composite, EluMLP, Linear, fan_in_normal
+from silot_tf.ops import corner_aligned
 
 ENCODERS = ("mlp", "convolution", "strided")
 MASK_HIDDEN = 128
@@ -29,6 +30,24 @@ def by_slot(values: dict | None, slots: int) -> list:
         return [None] * slots
     columns = [tf.unstack(value, slots, axis=1) for value in values.values()]
     return [dict(zip(values, column, strict=True)) for column in zip(*columns, strict=True)]
+
+
+def reader(frame, particles: int, glimpse_shape):
+    """Function that reads glimpses of all particles: where logits `[M,S,4]` -> `[M * S,rows,C,columns]`.
+
+    Args:
+      frame: see `ops.glimpses.readable`, `[B,...]`.
+      particles: K; rows of one video, or frame, are together in M = B * K.
+      glimpse_shape: (rows, columns).
+    """
+
+    def read(where):
+        boxes = corner_aligned.box_of(where)
+        boxes = tf.reshape(boxes, [-1, particles * where.shape[1], 4])
+        glimpses = frame.read(boxes, glimpse_shape, align_corners=True)
+        return tf.reshape(glimpses, [-1, *glimpses.shape[2:]])
+
+    return read
 
 
 class SharedConvolutions(Composite):
@@ -59,8 +78,6 @@ class FrameEncoder(Composite):
     def __init__(self, kind: str, units: int, convolutions: SharedConvolutions | None, name=None):
         """Args: `kind`: one of `ENCODERS`; `units`: width; `convolutions`: for `"convolution"`."""
         super().__init__(name=name)
-        if kind not in ENCODERS:
-            raise UserError(f"sqair.SQAIR.encoder is {kind!r}; expected one of {', '.join(ENCODERS)}")
         self.kind, self.units, self.frame_shape = kind, units, None
         self.convolutions = convolutions
         if kind == "mlp":
@@ -83,8 +100,8 @@ class FrameEncoder(Composite):
             self.frame_shape = shape
         if shape != self.frame_shape:
             raise UserError(
-                f"SQAIR was built for frames of {self.frame_shape} (height, width, channels) and got {shape}: its "
-                "frame encoder reads whole frames of one size; use the frame size of training (data.*.frame_shape)"
+                f"the network was built for frames of {self.frame_shape} (height, width, channels) and got {shape}; "
+                "its encoder reads whole frames of one size: use the frame size of training (data.*.frame_shape)"
             )
         if self.kind == "convolution":
             frames = self.convolutions(frames)

@@ -22,10 +22,10 @@ from silot_tf.models.sqair.decoder import AdditiveDecoder
 from silot_tf.models.sqair.discovery import Discovery
 from silot_tf.models.sqair.encoders import FrameEncoder, GlimpseEncoder, SharedConvolutions
 from silot_tf.models.sqair.noise import gumbel, noise_of_clips
-from silot_tf.models.sqair.outputs import merged
 from silot_tf.models.sqair.propagation import Propagation
 from silot_tf.models.sqair.step import FrameStep
-from silot_tf.ops import glimpses, importance
+from silot_tf.ops import glimpses
+from silot_tf.ops.shapes import batch_size_of, merge_leading
 
 
 @gin.register(module="sqair")
@@ -102,10 +102,16 @@ class SQAIR(VideoModel):
           rollout_discovery: objects enter in prior roll-outs too; the paper's have none.
         """
         super().__init__(name=name or "sqair")
-        options.check(
-            num_slots, num_particles, glimpse_shape, units, evaluation_particles, output_std, vimco, particle_choice
-        )
-        options.check_forced_count(forced_count, num_slots)
+        checks = options.NetworkChecks("sqair.SQAIR")
+        checks.check_sizes(num_slots, glimpse_shape, units, evaluation_particles)
+        checks.check_objective(num_particles, output_std, vimco)
+        checks.check_networks(encoder, decoder, glimpse_shape)
+        checks.check_count_prior(count_prior, num_slots, count_success)
+        checks.check_choice("where_prior", where_prior, priors.WHERE_KINDS)
+        checks.check_choice("propagation_prior", propagation_prior, priors.PROPAGATION_KINDS)
+        checks.check_choice("particle_choice", particle_choice, options.PARTICLE_CHOICES)
+        checks.check_forced_count(forced_count, num_slots)
+        self._checks = checks
         self.num_slots, self.num_particles, self.what_size, self.units = num_slots, num_particles, what_size, units
         self.glimpse_shape, self.cap_discovery, self.vimco = tuple(glimpse_shape), cap_discovery, vimco
         self.forced_count, self.told_from = forced_count, told_from
@@ -155,7 +161,7 @@ class SQAIR(VideoModel):
 
     def unroll(self, video, state=None, *, seed, training=False, rollout_from=None) -> tuple[dict, dict]:
         """See `VideoModel`. Objects also have a `confidence`, the probability of their presence."""
-        batch, is_first = _batch_size(video), state is None
+        batch, is_first = batch_size_of(video), state is None
         if is_first:
             state = self.initial_state(batch)
         noise = None
@@ -175,14 +181,11 @@ class SQAIR(VideoModel):
         Outputs are those of a particle drawn by its weight.
         """
         video, mask = batch["video"], tf.cast(batch["frame_mask"], tf.float32)
-        size = _batch_size(video)
+        size = batch_size_of(video)
         results = self.importance_weights(video, self.num_particles, seed=seed, mask=mask)
         log_w, log_q = results["log_weight"], results["log_discrete"]
         share = mask / tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
-        loss = {
-            "negative_bound": -importance.iwae_bound(log_w)[:, None] * share,
-            "score_function": -importance.vimco_surrogate(log_w, log_q, self.vimco)[:, None] * share,
-        }
+        loss = {name: value[:, None] * share for name, value in objective.losses(log_w, log_q, self.vimco).items()}
         chosen = tf.argmax(tf.stop_gradient(log_w) + gumbel(size, self.num_particles, seed), 1, output_type=tf.int32)
         shown = self.outputs(video, results["stages"], tf.repeat(chosen[:, None], video.shape[1], axis=1))
         shown["diagnostics"] = objective.diagnostics(results, mask, batch)
@@ -195,14 +198,7 @@ class SQAIR(VideoModel):
 
     def initialize_from_data(self, batches) -> None:
         """See `VideoModel`: the mean image starts as the mean of the frames."""
-        if self.decoder.mean_image is None:
-            return
-        total, frames = 0.0, 0.0
-        for batch in batches:
-            mask = tf.cast(batch["frame_mask"], tf.float32)
-            total += tf.einsum("bt,bthwc->hwc", mask, batch["video"])
-            frames += tf.reduce_sum(mask)
-        self.decoder.mean_image.assign(total / frames)
+        self.decoder.initialize_from_data(batches)
 
     # ------------------------------------------------------------------------------------------- beyond the contract
 
@@ -237,7 +233,7 @@ class SQAIR(VideoModel):
         Returns:
           `log_weight`, `log_discrete` `[B,K]` nats per clip; `terms` `[B,K,T]` (see `weights.weights_of`); `stages`.
         """
-        state = self.particles_before(_batch_size(video), particles)
+        state = self.particles_before(batch_size_of(video), particles)
         noise = self.draw_noise(video, particles, state["frame"], seed)
         stages, _ = self.unroll_stages(video, state, noise, is_first=True)
         found = weights.weights_of(self, video, stages, noise, particles)
@@ -264,7 +260,7 @@ class SQAIR(VideoModel):
     def draw_noise(self, video, particles: int, frame, seed) -> dict:
         """All random numbers of a clip, see `noise`; `frame`: numbers of the first frame."""
         sizes = (particles, self.num_slots, self.what_size)
-        return noise_of_clips(_batch_size(video), video.shape[1], *sizes, tf.reduce_max(frame), seed)
+        return noise_of_clips(batch_size_of(video), video.shape[1], *sizes, tf.reduce_max(frame), seed)
 
     def unroll_stages(
         self, video, state, noise, *, is_first=False, rollout_from=None, rollout_discovery=None
@@ -287,7 +283,7 @@ class SQAIR(VideoModel):
         if noise is not None:
             inputs["noise"] = noise
         per_particle = ("objects", "track_id", "last_id")
-        inner = {name: tf.nest.map_structure(merged, state[name]) for name in per_particle}
+        inner = {name: tf.nest.map_structure(merge_leading, state[name]) for name in per_particle}
         inner |= {name: tf.repeat(state[name], particles) for name in ("frame", "forced")}
         discovery = self.rollout_discovery if rollout_discovery is None else rollout_discovery
         step = FrameStep(self, particles, is_first, rollout_from, discovery)
@@ -300,10 +296,7 @@ class SQAIR(VideoModel):
     def prepare_for(self, frame_shape) -> None:
         """Create what depends on the frames' shape (H, W, C), unless done."""
         if self.discovery is None:
-            if self.glimpse_shape[0] > frame_shape[0] or self.glimpse_shape[1] > frame_shape[1]:
-                raise UserError(
-                    f"sqair.SQAIR.glimpse_shape is {self.glimpse_shape}, larger than frames of {frame_shape[:2]} pixels"
-                )
+            self._checks.check_glimpses_fit(self.glimpse_shape, frame_shape)
             self.discovery = Discovery(
                 self.glimpse_encoder,
                 self.num_slots,
@@ -318,7 +311,7 @@ class SQAIR(VideoModel):
 
     def outputs(self, video, stages, chosen=None) -> dict:
         """Outputs in contract form of one particle per video and frame, `chosen [B,T]`; None if there is one."""
-        shown = outputs.chosen_particle(stages, chosen, _batch_size(video), video.shape[1])
+        shown = outputs.chosen_particle(stages, chosen, batch_size_of(video), video.shape[1])
         return outputs.outputs_of(self.decoder, shown, tuple(video.shape[2:]))
 
     def _tell(self, state, object_count) -> dict:
@@ -332,7 +325,3 @@ class SQAIR(VideoModel):
                 f"a clip has {static.max()} objects and sqair.SQAIR.num_slots is {self.num_slots}; raise num_slots"
             )
         return state | {"forced": tf.where(told >= self.told_from, told, -1)}
-
-
-def _batch_size(video):
-    return video.shape[0] if video.shape[0] is not None else tf.shape(video)[0]

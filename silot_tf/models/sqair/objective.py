@@ -14,10 +14,23 @@ ROWS_PER_CHUNK = 512  # videos times particles worked on at once
 
 
 def frame_counts(stages: dict, particles: int) -> dict:
-    """Numbers of objects per frame, `[B,K,T]`: all that hold a slot, discovered and propagated."""
+    """Numbers of objects per frame, `[B,K,T]`: all that hold a slot, and, where known, discovered and propagated."""
     parts = {"objects": "objects", "discovered": "discovery", "propagated": "propagation"}
-    summed = {name: tf.reduce_sum(stages[part]["pres"], axis=[2, 3]) for name, part in parts.items()}
+    summed = {name: tf.reduce_sum(stages[part]["pres"], axis=[2, 3]) for name, part in parts.items() if part in stages}
     return {name: tf.reshape(value, [-1, particles, value.shape[1]]) for name, value in summed.items()}
+
+
+def losses(log_weight, log_discrete, vimco: str) -> dict:
+    """`negative_bound`, and `score_function` whose gradient is that of the bound through presences, `[B]` nats.
+
+    Args:
+      log_weight, log_discrete: `[B,K]`, see `SQAIR.importance_weights`.
+      vimco: see `ops.importance.vimco_surrogate`.
+    """
+    return {
+        "negative_bound": -importance.iwae_bound(log_weight),
+        "score_function": -importance.vimco_surrogate(log_weight, log_discrete, vimco),
+    }
 
 
 def diagnostics(results: dict, mask, batch: Mapping) -> dict:
@@ -53,7 +66,7 @@ def bound(
     """Importance-weighted bound of clips with any number of particles, in chunks of bounded memory; eager only.
 
     Args:
-      model: `SQAIR`.
+      model: has `importance_weights`, as `SQAIR`.
       video: `[B,T,H,W,C]`.
       num_particles: K.
       seed: `[2]` int32.

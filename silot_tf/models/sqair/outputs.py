@@ -3,16 +3,13 @@
 import tensorflow as tf
 
 from silot_tf.ops import corner_aligned
-
-
-def merged(value):
-    """The first two axes merged."""
-    return tf.reshape(value, [-1, *value.shape[2:]])
+from silot_tf.ops.shapes import merge_leading
 
 
 def decode(decoder, objects: dict, frame_shape) -> dict:
     """`AdditiveDecoder` on objects `[..., N, F]` with two leading axes, which the results `[R,...]` have merged."""
-    return decoder(**{name: merged(objects[name]) for name in ("what", "where", "pres")}, frame_shape=frame_shape)
+    flat = {name: merge_leading(objects[name]) for name in ("what", "where", "pres")}
+    return decoder(**flat, frame_shape=frame_shape)
 
 
 def chosen_particle(stages: dict, chosen, batch_size, frames: int) -> dict:
@@ -29,14 +26,14 @@ def chosen_particle(stages: dict, chosen, batch_size, frames: int) -> dict:
         return shown
     particles = tf.shape(stages["track_id"])[0] // batch_size
     places = (particles * tf.range(batch_size)[:, None] + chosen) * frames + tf.range(frames)
-    return tf.nest.map_structure(lambda value: tf.gather(merged(value), places), shown)
+    return tf.nest.map_structure(lambda value: tf.gather(merge_leading(value), places), shown)
 
 
 def outputs_of(decoder, shown: dict, frame_shape) -> dict:
     """Outputs in contract form, with `confidence` and `features`.
 
     Args:
-      decoder: `AdditiveDecoder`.
+      decoder: `AdditiveDecoder`, or another one of the same face.
       shown: see `chosen_particle`.
       frame_shape: (H, W, C).
     """
@@ -50,7 +47,7 @@ def outputs_of(decoder, shown: dict, frame_shape) -> dict:
         "reconstruction": tf.reshape(picture, [-1, frames, *frame_shape]),
         "features": tf.reshape(what, [-1, frames, slots * size]),
         "objects": {
-            "where": pres * box,
+            "where": tf.cast(pres > 0.5, box.dtype) * box,
             "what": what,
             "depth": tf.zeros_like(pres),
             "pres": pres,

@@ -5,7 +5,6 @@ Source: Kosiorek et al. 2018, section 3 and appendix; release.
 
 import tensorflow as tf
 
-from silot_tf.errors import UserError
 from silot_tf.layers.elu import Composite, Linear
 from silot_tf.layers.recurrent import GRUCell
 from silot_tf.models.sqair import presence
@@ -23,9 +22,6 @@ class PropagationPrior(Composite):
     def __init__(self, kind: str, what_size: int, units: int, step_bias: float, name=None):
         """Args: `kind`: one of `PROPAGATION_KINDS`; `step_bias`: added to the log-odds to stay; others of `SQAIR`."""
         super().__init__(name=name)
-        if kind not in PROPAGATION_KINDS:
-            expected = ", ".join(PROPAGATION_KINDS)
-            raise UserError(f"sqair.SQAIR.propagation_prior is {kind!r}; expected one of {expected}")
         self.kind, self.what_size, self.step_bias = kind, what_size, step_bias
         self.cell = GRUCell(units, name="cell")
         self.head = Linear(1 + 2 * (4 + what_size), name="head")
@@ -133,6 +129,4 @@ class RecurrentWherePrior(FixedWherePrior):
 
 def make_where(kind: str, scale_mean: float, name=None):
     """The prior of boxes of one of `WHERE_KINDS`."""
-    if kind not in WHERE_KINDS:
-        raise UserError(f"sqair.SQAIR.where_prior is {kind!r}; expected one of {', '.join(WHERE_KINDS)}")
     return (RecurrentWherePrior if kind == "recurrent" else FixedWherePrior)(scale_mean, name=name)

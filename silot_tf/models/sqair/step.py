@@ -6,7 +6,7 @@ Source: Kosiorek et al. 2018, section 3, and release.
 import tensorflow as tf
 
 from silot_tf.models.sqair import counts, merging, presence, priors
-from silot_tf.ops import corner_aligned
+from silot_tf.models.sqair.encoders import reader
 
 
 class FrameStep:
@@ -37,7 +37,7 @@ class FrameStep:
         noise = {p: {n: _merge(v) for n, v in noise[p].items()} for p in noise} if noise is not None else {}
         drawn = {part: noise.get(part) for part in ("propagation", "discovery")}
         first, self.first = self.first, False
-        read = self._reader(inputs["frame"])
+        read = reader(inputs["frame"], self.particles, model.glimpse_shape)
         is_later = tf.cast(state["frame"] > 0, tf.float32)[:, None]
         rolling = None
         if self.rollout_from is not None:
@@ -103,18 +103,6 @@ class FrameStep:
         if "count" in forced:
             stages["forced_count"] = forced["count"]
         return next_state, stages
-
-    def _reader(self, frame):
-        """Function that reads glimpses of all particles of the frames: logits `[M,S,4]` -> `[M * S,rows,C,columns]`."""
-        shape = self.model.glimpse_shape
-
-        def read(where):
-            boxes = corner_aligned.box_of(where)
-            boxes = tf.reshape(boxes, [-1, self.particles * where.shape[1], 4])
-            glimpses = frame.read(boxes, shape, align_corners=True)
-            return tf.reshape(glimpses, [-1, *glimpses.shape[2:]])
-
-        return read
 
     def _scene(self, propagated, first):
         """What is known after propagation, `[M,U]`: a sum over present objects."""

@@ -48,41 +48,62 @@ def log_probabilities(stages: dict, prior: dict, covariance_factor, noise) -> di
       `discrete` (posterior of presences).
     """
     found, stayed = stages["discovery"], stages["propagation"]
-    noise = noise or {part: {"what": None, "where": None} for part in ("propagation", "discovery")}
+    noise = noise or {}
     old = stages["old"]["pres"][..., 0]
-    terms = {}
-    for part, sample, mask in (("discovery", found, found["pres"]), ("propagation", stayed, stayed["pres"])):
-        factor = tf.linalg.diag_part(covariance_factor) if part == "propagation" else 1.0
-        density = {
-            "what": distributions.log_density_of_noise(sample["what_std"], noise[part]["what"]),
-            "where": distributions.log_density_of_noise(sample["where_std"] * factor, noise[part]["where"]),
-        }
-        expected = prior["propagation"]
-        if part == "discovery":
-            what = sample["what"]
-            expected = {"what_mean": tf.zeros_like(what), "what_std": tf.ones_like(what)}
-            expected |= {"where_mean": prior["where_mean"], "where_std": prior["where_std"]}
-        for name, value in density.items():
-            prior_density = distributions.normal(expected[f"{name}_mean"], expected[f"{name}_std"])
-            terms[f"{part}_{name}"] = mask[..., 0] * value
-            terms[f"{part}_{name}_prior"] = mask[..., 0] * tf.reduce_sum(prior_density.log_prob(sample[name]), axis=-1)
-    terms["propagation_pres"] = old * presence.log_bernoulli(stayed["pres"], stayed["logit"])[..., 0]
-    terms["propagation_pres_prior"] = (
-        old * presence.log_bernoulli(stayed["pres"], prior["propagation"]["logit"])[..., 0]
-    )
-    number = tf.reduce_sum(found["pres"], axis=[2, 3])
-    terms["count"] = presence.log_count(found["pres"][..., 0], found["logit"][..., 0])
-    log_count = tf.reshape(prior["count"], [-1, prior["count"].shape[-1]])
-    terms["count_prior"] = tf.reshape(
-        counts.log_probability(log_count, tf.reshape(number, [-1])), [-1, *number.shape[1:]]
-    )
-    summed = {name: tf.reduce_sum(value, axis=-1) if len(value.shape) == 3 else value for name, value in terms.items()}
-    for end in ("", "_prior"):
-        terms[f"discovery{end}"] = summed[f"count{end}"] + sum(summed[f"discovery_{n}{end}"] for n in ("what", "where"))
-        terms[f"propagation{end}"] = sum(summed[f"propagation_{n}{end}"] for n in ("pres", "what", "where"))
+    what = found["what"]
+    expected = {"what_mean": tf.zeros_like(what), "what_std": tf.ones_like(what)}
+    expected |= {name: prior[name] for name in ("where_mean", "where_std", "count")}
+    terms = discovery_terms(found, expected, noise.get("discovery"))
+    factor = tf.linalg.diag_part(covariance_factor)
+    terms |= latent_terms("propagation", stayed, prior["propagation"], noise.get("propagation"), factor)
+    for end, logit in (("", stayed["logit"]), ("_prior", prior["propagation"]["logit"])):
+        terms[f"propagation_pres{end}"] = old * presence.log_bernoulli(stayed["pres"], logit)[..., 0]
+        parts = [tf.reduce_sum(terms[f"propagation_{name}{end}"], axis=-1) for name in ("pres", "what", "where")]
+        terms[f"propagation{end}"] = tf.add_n(parts)
     posterior = terms["discovery"] + terms["propagation"]
     terms["kl"] = posterior - terms["discovery_prior"] - terms["propagation_prior"]
-    terms["discrete"] = terms["count"] + summed["propagation_pres"]
+    terms["discrete"] = terms["count"] + tf.reduce_sum(terms["propagation_pres"], axis=-1)
+    return terms
+
+
+def discovery_terms(found, prior: dict, noise) -> dict:
+    """Terms of objects that were found one by one, with any leading axes.
+
+    Args:
+      found: see `Discovery`.
+      prior: `what_mean`, `what_std`, `where_mean`, `where_std` `[..., N, F]`, and `count [..., N + 1]`
+        log-probabilities.
+      noise: see `latent_terms`.
+
+    Returns:
+      `discovery_what` and so on, see `latent_terms`; and summed `[...]`: `count`, `count_prior`, `discovery`,
+      `discovery_prior`.
+    """
+    terms = latent_terms("discovery", found, prior, noise)
+    terms["count"] = presence.log_count(found["pres"][..., 0], found["logit"][..., 0])
+    terms["count_prior"] = counts.log_probability(prior["count"], tf.reduce_sum(found["pres"], axis=[-2, -1]))
+    for end in ("", "_prior"):
+        latents = [tf.reduce_sum(terms[f"discovery_{name}{end}"], axis=-1) for name in ("what", "where")]
+        terms[f"discovery{end}"] = terms[f"count{end}"] + tf.add_n(latents)
+    return terms
+
+
+def latent_terms(part: str, sample: dict, prior: dict, noise, factor=1.0) -> dict:
+    """`<part>_what`, `<part>_where`, and with `_prior`: log densities `[..., N]` of samples, times their presence.
+
+    Args:
+      part: name of the part of the network.
+      sample: `what`, `where`, their `_mean` and `_std`, and `pres`, all `[..., N, F]`.
+      prior: `what_mean`, `what_std`, `where_mean`, `where_std`.
+      noise: `what`, `where` that the samples were made with; None for none (samples are means).
+      factor: on the standard deviations of boxes.
+    """
+    present, drawn, terms = sample["pres"][..., 0], noise or {}, {}
+    for name, scale in (("what", 1.0), ("where", factor)):
+        density = distributions.log_density_of_noise(sample[f"{name}_std"] * scale, drawn.get(name))
+        expected = distributions.normal(prior[f"{name}_mean"], prior[f"{name}_std"])
+        terms[f"{part}_{name}"] = present * density
+        terms[f"{part}_{name}_prior"] = present * tf.reduce_sum(expected.log_prob(sample[name]), axis=-1)
     return terms
 
 

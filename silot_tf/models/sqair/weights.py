@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from silot_tf.models.sqair import terms
 from silot_tf.models.sqair.noise import gumbel
-from silot_tf.models.sqair.outputs import decode, merged
+from silot_tf.models.sqair.outputs import decode
+from silot_tf.ops.shapes import merge_leading
 
 
 def by_particle(noise):
@@ -15,7 +16,7 @@ def by_particle(noise):
     if noise is None:
         return None
     latents = {part: {name: noise[part][name] for name in ("what", "where")} for part in noise}
-    return tf.nest.map_structure(lambda v: merged(tf.transpose(v, [0, 2, 1, *range(3, v.shape.rank)])), latents)
+    return tf.nest.map_structure(lambda v: merge_leading(tf.transpose(v, [0, 2, 1, *range(3, v.shape.rank)])), latents)
 
 
 def weights_of(model, video, stages: dict, noise, particles: int | None = None) -> dict:
