@@ -93,6 +93,7 @@ def test_conditions_from_some_number_on_have_a_model_with_as_many_slots():
         SlotsByCondition(network, smallest=0)
 
 
+@pytest.mark.slow
 def test_told_numbers_of_objects_are_shown_under_stable_identities(evaluated):
     with np.load(evaluated / "results" / "examples.npz") as examples:
         conditions = examples["condition"]
@@ -105,6 +106,7 @@ def test_told_numbers_of_objects_are_shown_under_stable_identities(evaluated):
                 assert [sorted(clip[clip >= 0]) for clip in ids[:, 0]] == [list(range(expected))] * 2
 
 
+@pytest.mark.slow
 def test_results_say_where_numbers_were_told_and_that_they_were_met(evaluated):
     results = json.loads((evaluated / "results" / "metrics.json").read_text())
     assert results["told_conditions"] == ["3 objects"]
@@ -112,6 +114,7 @@ def test_results_say_where_numbers_were_told_and_that_they_were_met(evaluated):
     assert errors == [1.0, 0.0]
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_training(evaluated):
     subject = experiment()
     plain, other = subject._model_for_tests(0), subject._model_of_condition(4, 0, evaluated)
