@@ -61,7 +61,7 @@ class Line:
     """One curve of a plot: `x`, `mean`, `std` `[n]`; `std` is drawn as a band where `count > 1`.
 
     `style` numbers the colour among models or among baselines; `threads` are the runs behind a mean: (x, y); markers
-    at `hollow` are not filled.
+    at `hollow` are not filled; `names` stand on the axis in place of numbers (x, name).
     """
 
     label: str
@@ -74,6 +74,7 @@ class Line:
     is_baseline: bool = False
     threads: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     hollow: tuple[float, ...] = ()
+    names: tuple[tuple[float, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,8 @@ def _draw_conditions(axes, theme: Theme, lines: Sequence[Line], x_label: str, hi
             axes.plot(line.x[hollow], line.mean[hollow], color=colour, zorder=4, ls="", mfc=theme.background, **marker)
     numbers = sorted({float(x) for line in lines for x in line.x})
     if len(numbers) <= 15:
-        axes.set_xticks(numbers, [f"{n:g}" for n in numbers])
+        names = {x: name for line in lines for x, name in line.names}
+        axes.set_xticks(numbers, [names.get(n, f"{n:g}") for n in numbers])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     pad = 0.06 * max(numbers[-1] - numbers[0], 1)

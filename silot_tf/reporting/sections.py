@@ -84,9 +84,15 @@ def metric_lines(curves: Sequence[Curve], metric: str) -> list[Line]:
     for curve in curves:
         points = curve.points(baseline_metric(curve, metric))
         if points:
-            lines.append(_line(curve, points, styles[curve.is_baseline]))
+            line = _line(curve, points, styles[curve.is_baseline])
+            lines.append(dataclasses.replace(line, names=_names(curve.conditions)))
         styles[curve.is_baseline] += 1
     return lines
+
+
+def _names(conditions: Mapping[str, float]) -> tuple[tuple[float, str], ...]:
+    """What stands on the axis for conditions whose names do not tell their numbers, like games."""
+    return tuple((float(x), name) for name, x in conditions.items() if f"{x:g}" not in name)
 
 
 def threshold_lines(curves: Sequence[Curve]) -> list[Line]:

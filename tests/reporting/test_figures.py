@@ -1,10 +1,13 @@
+import dataclasses
 import io
 
 import numpy as np
 from PIL import Image
 
 from silot_tf.reporting import figures
+from silot_tf.reporting.aggregation import Curve, Spread
 from silot_tf.reporting.figures import Line, Marks, condition_plot, training_plot, wants_log_scale
+from silot_tf.reporting.sections import metric_lines
 
 
 def pixels(png, colour, tolerance=12):
@@ -74,3 +77,13 @@ def test_log_scale_is_for_positive_values_that_span_much():
     assert wants_log_scale(np.geomspace(1, 1000, 50))
     assert not wants_log_scale(np.linspace(100, 200, 50))
     assert not wants_log_scale(np.array([-1.0, 1000, 1]))
+
+
+def test_conditions_that_are_no_numbers_stand_on_the_axis_by_name():
+    conditions = {"3 digits": 3.0, "Space Invaders": 4.0}
+    values = {name: {"mota": Spread(0.5, 0.0, 1)} for name in conditions}
+    curve = Curve("model", ("model",), False, conditions, values, {}, 1)
+    (line,) = metric_lines([curve], "mota")
+    assert line.names == ((4.0, "Space Invaders"),)
+    plots = [condition_plot([n], title="t", x_label="x")["light"] for n in (line, dataclasses.replace(line, names=()))]
+    assert plots[0] != plots[1]
