@@ -17,7 +17,7 @@ from silot_tf.data.counted_clips import CountedClips
 from silot_tf.data.digits import DATA_DIR_VARIABLE
 from silot_tf.errors import UserError
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 _MOST_ATTEMPTS = 20_000  # windows drawn for one clip
 _SAMPLED_FRAMES = 200  # for the background
 

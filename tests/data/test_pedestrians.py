@@ -32,7 +32,7 @@ def folder(tmp_path):
             top, left = place(person, t)
             frame[top : top + 12, max(0, left) : max(0, left + 5)] += np.uint8(person[-1])
             if left + 5 > 0 and left < COLUMNS:
-                rows.append(f"{t + 1},{person[0]},{left + 1},{top + 1},5,12,1,-1,-1,-1")
+                rows.append(f"{t + 1},{person[0]},{left},{top},5,12,1,-1,-1,-1")
         rows.append(f"{t + 1},99,1,1,5,12,0,-1,-1,-1")  # to be ignored
         cv2.imwrite(str(tmp_path / "frames" / f"{t}.png"), frame)
     (tmp_path / "gt.txt").write_text("\n".join(rows[::-1]) + "\n")
