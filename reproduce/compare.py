@@ -6,11 +6,10 @@ beside the numbers and how experiments are called (reporting.Report.labels).
 """
 
 import sys
-import textwrap
 
 from absl import flags, logging
 
-from reproduce import exits
+from reproduce import command_line, exits
 from silot_tf import configuration
 from silot_tf.errors import UserError
 
@@ -29,15 +28,10 @@ _GIN_PARAM = flags.DEFINE_multi_string(
 def main() -> None:
     """Do what the command line says, then leave the process."""
     with exits.one_line_errors():
-        if {"--help", "-h", "-help"} & set(sys.argv[1:]):
+        if command_line.wants_help():
             print(_help_text())
             sys.exit(0)
-        try:
-            left = flags.FLAGS(sys.argv)
-        except flags.Error as error:
-            raise UserError(f"{' '.join(str(error).split())}; --help lists all flags") from error
-        if len(left) > 1:
-            raise UserError(f"argument '{left[1]}' is not understood; expected --run_dirs=FOLDER,FOLDER --out=FOLDER")
+        command_line.parse("--run_dirs=FOLDER,FOLDER --out=FOLDER")
         if len(_RUN_DIRS.value) < 1 or not _OUT.value:
             raise UserError("expected --run_dirs=FOLDER,FOLDER,... and --out=FOLDER; --help explains them")
         logging.use_absl_handler()
@@ -68,9 +62,7 @@ def compare(run_dirs, out, gin_files=(DEFAULT_GIN_FILE,), bindings=()):
 
 def _help_text() -> str:
     lines = [__doc__.strip(), "", "usage: python -m reproduce.compare --run_dirs=FOLDER,FOLDER --out=FOLDER", ""]
-    for flag in (_RUN_DIRS, _OUT, _GIN_FILE, _GIN_PARAM):
-        text = flags.FLAGS[flag.name].help.split(";\n")[0]
-        lines += [f"  --{flag.name}", textwrap.indent(textwrap.fill(text, 92), "      ")]
+    lines += command_line.listed(flags.FLAGS[flag.name] for flag in (_RUN_DIRS, _OUT, _GIN_FILE, _GIN_PARAM))
     return "\n".join([*lines, "", f"Without --gin_file: {DEFAULT_GIN_FILE}."])
 
 

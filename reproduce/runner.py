@@ -7,12 +7,11 @@ SIGTERM.
 import os
 import pathlib
 import sys
-import textwrap
 from collections.abc import Sequence
 
 from absl import flags, logging
 
-from reproduce import exits, run_folders, startup
+from reproduce import command_line, exits, run_folders, startup
 from silot_tf import configuration, run_stamp
 from silot_tf.errors import UserError
 
@@ -51,7 +50,7 @@ def run(experiment: str, default_gin_file: str, description: str) -> None:
       description: what --help says about the experiment.
     """
     with exits.one_line_errors(exits.goes_on("stopped")):
-        if {"--help", "-h", "-help"} & set(sys.argv[1:]):
+        if command_line.wants_help():
             print(help_text(f"python -m reproduce.{experiment}", default_gin_file, description))
             sys.exit(0)
         _parse_flags()
@@ -63,10 +62,8 @@ def run(experiment: str, default_gin_file: str, description: str) -> None:
 def help_text(program: str, default_gin_file: str, description: str) -> str:
     """What --help prints."""
     lines = [description.strip(), "", f"usage: {program} [--flag=value ...]", ""]
-    for flag in flags.FLAGS.flags_by_module_dict()[__name__]:
-        text = flag.help.split(";\n")[0]  # absl adds "repeat this option ..." to some
-        lines += [f"  --{flag.name}", textwrap.indent(textwrap.fill(text, 92), "      ")]
     lines += [
+        *command_line.listed(flags.FLAGS.flags_by_module_dict()[__name__]),
         "",
         f"Without --gin_file: {default_gin_file}.",
         "The same line again continues a stopped run; Ctrl-C leaves a checkpoint.",
@@ -80,12 +77,7 @@ def help_text(program: str, default_gin_file: str, description: str) -> str:
 
 
 def _parse_flags() -> None:
-    try:
-        left = flags.FLAGS(sys.argv)
-    except flags.Error as error:
-        raise UserError(f"{' '.join(str(error).split())}; --help lists all flags") from error
-    if len(left) > 1:
-        raise UserError(f"argument '{left[1]}' is not understood; expected only flags such as --mode=train")
+    command_line.parse("only flags such as --mode=train")
     if flags.FLAGS.mode not in MODES:
         raise UserError(f"--mode={flags.FLAGS.mode} is unknown; expected one of {', '.join(MODES)}")
     if flags.FLAGS.seed is not None and not 0 <= flags.FLAGS.seed < 2**31:
