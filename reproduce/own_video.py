@@ -68,8 +68,8 @@ def _work() -> None:
     for name in _GIN_FILE.value:
         configuration.find(name)  # a wrong name is told at once, not after TensorFlow has started
     from reproduce import video_runs  # needs no TensorFlow: most mistakes are told before that starts
+    from silot_tf import mot_challenge
     from silot_tf.data import video_files
-    from silot_tf.evaluation import video_tracks
 
     out, video, record, truth = pathlib.Path(out), None, None, None
     if mode != "report":
@@ -90,7 +90,7 @@ def _work() -> None:
     run = _prepare(out, video, record)
     if _GROUND_TRUTH.value:  # read before anything is written, and before long work
         run.count_frames()
-        truth = video_tracks.read_ground_truth(_GROUND_TRUTH.value, run.record.frames, run.record.frame_size)
+        truth = mot_challenge.read(_GROUND_TRUTH.value, run.record.frames, run.record.frame_size)
     if mode in ("all", "train"):
         try:
             run.train()

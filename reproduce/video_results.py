@@ -15,8 +15,8 @@ from silot_tf.data.video_clips import VideoView
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
 from silot_tf.evaluation import hota, results, video_tracks
-from silot_tf.evaluation.video_tracks import TrackRows
 from silot_tf.models.baselines.connected_components import components, link
+from silot_tf.mot_challenge import TrackRows
 from silot_tf.ops import boxes as box_ops
 from silot_tf.reporting.report import Report
 

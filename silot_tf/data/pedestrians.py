@@ -11,7 +11,8 @@ import gin
 import numpy as np
 from absl import logging
 
-from silot_tf.data import mot_challenge, video_background, video_files
+from silot_tf import mot_challenge
+from silot_tf.data import video_background, video_files
 from silot_tf.data.checks import are_integers, require
 from silot_tf.data.counted_clips import CountedClips
 from silot_tf.data.digits import DATA_DIR_VARIABLE
@@ -20,6 +21,21 @@ from silot_tf.errors import UserError
 GENERATOR_VERSION = 2
 _MOST_ATTEMPTS = 20_000  # windows drawn for one clip
 _SAMPLED_FRAMES = 200  # for the background
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+    """All boxes of a video, in order of frames.
+
+    Attributes:
+      frame: `[R]` int64, counted from 0.
+      track_id: `[R]` int64.
+      edges: `[R,4]` float64 (top, bottom, left, right), pixels; pixel k covers `[k, k + 1]`.
+    """
+
+    frame: np.ndarray
+    track_id: np.ndarray
+    edges: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Footage:
     """
 
     frames: np.ndarray
-    boxes: mot_challenge.Boxes
+    boxes: Boxes
 
 
 @gin.configurable(module="data")
@@ -257,7 +273,7 @@ class Pedestrians(CountedClips):
 
 
 def prepare(
-    path, truth: mot_challenge.Boxes | None, threshold: float, height: float, original: float | None
+    path, truth: mot_challenge.TrackRows | None, threshold: float, height: float, original: float | None
 ) -> Footage:
     """Difference from the background at the wanted size, of a whole video.
 
@@ -285,8 +301,9 @@ def prepare(
     ratio = np.repeat(np.divide(size, background.shape[:2]), 2)
     if truth is None:
         return Footage(frames, _blobs(frames, height))
-    known = truth.frame < len(frames)
-    return Footage(frames, mot_challenge.Boxes(truth.frame[known], truth.track_id[known], truth.edges[known] * ratio))
+    order = np.lexsort((truth.track_id, truth.frame))
+    order = order[truth.frame[order] <= len(frames)]
+    return Footage(frames, Boxes(truth.frame[order] - 1, truth.track_id[order], truth.edges[order] * ratio))
 
 
 def _difference(frame, background, threshold: float) -> np.ndarray:
@@ -311,7 +328,7 @@ def _usual_blob_height(frames, background, threshold: float) -> float:
     return float(np.percentile(heights, 75))
 
 
-def _blobs(frames: np.ndarray, height: float) -> mot_challenge.Boxes:
+def _blobs(frames: np.ndarray, height: float) -> Boxes:
     """Connected regions about as high as a person; every blob of every frame has an id of its own."""
     number, edges = [], []
     for t, frame in enumerate(frames):
@@ -321,4 +338,4 @@ def _blobs(frames: np.ndarray, height: float) -> mot_challenge.Boxes:
                 number.append(t)
                 edges.append((top, top + rows, left, left + width))
     edges = np.array(edges, np.float64).reshape(-1, 4)
-    return mot_challenge.Boxes(np.array(number, np.int64), np.arange(len(number)), edges)
+    return Boxes(np.array(number, np.int64), np.arange(len(number)), edges)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from silot_tf import contracts
-from silot_tf.data import digits, mot_challenge
+from silot_tf.data import digits
 from silot_tf.data.pedestrians import Pedestrians
 from silot_tf.errors import UserError
 
@@ -176,16 +176,6 @@ def test_what_cannot_be_cut_is_told(make_dataset, changes, complaint):
 def test_bad_numbers_are_refused_by_name(changes, complaint):
     with pytest.raises(UserError, match=complaint):
         Pedestrians(**changes)
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [("a,b\n", "format of MOTChallenge"), ("0,1,1,1,5,5,1\n", "below 1"), ("1,1,1,1,0,5,1\n", "above 0")],
-)
-def test_ground_truth_in_another_format_is_told(tmp_path, text, complaint):
-    (tmp_path / "gt.txt").write_text(text)
-    with pytest.raises(UserError, match=complaint):
-        mot_challenge.read(tmp_path / "gt.txt")
 
 
 def has_pets() -> bool:

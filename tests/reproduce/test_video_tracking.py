@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from reproduce import video_results, video_tracking
+from silot_tf import mot_challenge
 from silot_tf.data import video_choices, video_clips, video_files
 from silot_tf.errors import UserError
 from silot_tf.evaluation import video_tracks
@@ -76,7 +77,7 @@ def track(scene, out, **settings):
 def truth(tmp_path):
     path = tmp_path / "gt.txt"
     path.write_text(videos.ground_truth())
-    return video_tracks.read_ground_truth(path, 16, videos.SIZE)
+    return mot_challenge.read(path, 16, videos.SIZE)
 
 
 def test_tracks_are_in_pixels_of_the_video_counted_from_one(scene, out, tmp_path):
