@@ -18,6 +18,9 @@ from silot_tf.errors import UserError
 from silot_tf.export import check
 
 SIGNATURE, FILE = "step_uint8", "step_uint8_batch1.stablehlo"
+#: Objects of less presence are not compared. With many slots, candidates that are equally absent within rounding stand
+#: at the edge of the selection; which of them gets a slot shifts others of their kind, and nothing else.
+COMPARED_PRESENCE = 0.01
 _CALL_VERSION = 9  # of TensorFlow's operation that runs such modules: serialized, with the platform named
 
 
@@ -44,7 +47,7 @@ def write(folder) -> dict:
         frame = {"frame": tf.constant(video[:, t]), "reset": tf.constant(resets[:, t])}
         expected = signatures[SIGNATURE](**(arguments | frame))
         found = dict(zip(outputs, run(*(arguments | frame).values()), strict=True))
-        largest = max(largest, *(_difference(name, found[name], expected[name], video.shape[2:]) for name in outputs))
+        largest = max(largest, _difference(found, expected, video.shape[2:]))
         arguments |= {name: expected[name] for name in state}
     if largest > check.TOLERANCE:
         raise UserError(
@@ -88,5 +91,16 @@ def _runner(module: bytes, specs):
     return tf.function(call, jit_compile=True, autograph=False)
 
 
-def _difference(name: str, found, expected, frame_shape) -> float:
-    return check.difference_of(np, found.numpy(), expected.numpy(), np.array(frame_shape), name)
+def _difference(found: dict, expected: dict, frame_shape) -> float:
+    """Largest difference of results at batch 1, see `check.difference_of` and `COMPARED_PRESENCE`."""
+    found, expected = ({name: value.numpy() for name, value in results.items()} for results in (found, expected))
+    slots = [np.flatnonzero(side["presence"][0] >= COMPARED_PRESENCE) for side in (found, expected)]
+    if len(slots[0]) != len(slots[1]):
+        return float("inf")
+    differences = []
+    for name, value in expected.items():
+        pair = [found[name], value]
+        if value.ndim > 1 and value.shape[1] == expected["presence"].shape[1]:  # one row per slot
+            pair = [side[:, rows] for side, rows in zip(pair, slots, strict=True)]
+        differences.append(check.difference_of(np, *pair, np.array(frame_shape), name))
+    return max(differences)

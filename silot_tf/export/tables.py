@@ -73,5 +73,9 @@ def pack_state(template, flat: Mapping):
 
 
 def to_float(frame) -> tf.Tensor:
-    """uint8 frames divided by 255, as everywhere else in the package."""
-    return tf.cast(frame, tf.float32) / np.float32(255)
+    """uint8 frames divided by 255, to the last bit.
+
+    A table: in a graph, TensorFlow makes a product with 1/255 of the division, which rounds otherwise, and a trained
+    network of 128 objects makes 2e-5 of that in ten frames.
+    """
+    return tf.gather(tf.constant(np.arange(256, dtype=np.float32) / np.float32(255)), tf.cast(frame, tf.int32))

@@ -192,3 +192,9 @@ def test_states_come_back_from_their_flat_names(model):
     tf.nest.map_structure(np.testing.assert_array_equal, packed, state)
     with pytest.raises(ValueError, match="not unique"):
         tables.flatten_state({"a": {"b__c": 1}, "a__b": {"c": 2}})
+
+
+def test_bytes_become_what_numpy_makes_of_them_also_in_a_graph():
+    frame = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    found = tf.function(tables.to_float, input_signature=[tf.TensorSpec([None, 16, 16, 1], tf.uint8)])(frame)
+    np.testing.assert_array_equal(found.numpy(), frame.astype(np.float32) / np.float32(255))

@@ -1,6 +1,8 @@
 import shutil
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from silot_tf.errors import UserError
 from silot_tf.export import stablehlo
@@ -25,6 +27,24 @@ def test_a_module_that_gives_other_results_is_not_kept(folder, tmp_path, monkeyp
     with pytest.raises(UserError, match="differs from the SavedModel"):
         stablehlo.write(copy)
     assert not (copy / stablehlo.FILE).exists()
+
+
+def results(presence, x):
+    boxes = np.stack([np.array([[value, 1, 4, 4]], np.float32) for value in x], axis=1)
+    made = {"presence": np.array([presence], np.float32), "boxes": boxes, "last": np.array([[3.0]], np.float32)}
+    return {name: tf.constant(value) for name, value in made.items()}
+
+
+def test_equally_absent_slots_may_change_places_and_others_may_not():
+    expected = results([0.9, 0.001, 0.001, 0.8], [1, 2, 3, 4])
+    frame_shape = (10, 10, 3)
+    assert stablehlo._difference(results([0.9, 0.001, 0.001, 0.8], [1, 3, 2, 4]), expected, frame_shape) == 0
+    assert stablehlo._difference(results([0.9, 0.001, 0.8, 0.001], [1, 3, 4, 2]), expected, frame_shape) == 0
+    moved = stablehlo._difference(results([0.9, 0.001, 0.001, 0.8], [1, 2, 3, 4.5]), expected, frame_shape)
+    np.testing.assert_allclose(moved, 0.05, atol=1e-6)
+    swapped = stablehlo._difference(results([0.8, 0.001, 0.001, 0.9], [4, 2, 3, 1]), expected, frame_shape)
+    np.testing.assert_allclose(swapped, 0.3, atol=1e-6)
+    assert stablehlo._difference(results([0.9, 0.5, 0.001, 0.8], [1, 2, 3, 4]), expected, frame_shape) == float("inf")
 
 
 original = stablehlo._compile
