@@ -191,8 +191,8 @@ def bindings(choices: Choices, folder, sentences) -> list[str]:
         "REMARKS": tuple(sentences),
     }
     lines = [f"{name} = {value!r}" for name, value in found.items()]
+    behind = {"foreground": None, "difference": "@layers.FixedColour()", "frames": "@layers.RecordedImage()"}
+    lines.append(f"BACKGROUND = {None if choices.background == 'none' else behind[choices.view]}")
     if choices.view == "frames":
-        behind = "None" if choices.background == "none" else "@layers.RecordedImage()"
-        lines.append(f"BACKGROUND = {behind}")
         lines.append(f"BACKGROUND_IMAGE = {str((pathlib.Path(folder) / BACKGROUND).resolve())!r}")
     return lines

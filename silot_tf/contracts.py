@@ -68,11 +68,9 @@ def check_outputs(outputs: Mapping) -> None:
 
 
 def check_loss_terms(terms: Mapping, weights: Mapping) -> None:
-    """Raise ValueError unless every loss term is `[B,T]` and `weights` names exactly these terms."""
-    if set(weights) != set(terms):
-        raise ValueError(
-            f"loss weights name {sorted(weights)}, the model gives {sorted(terms)}; bind one weight per term"
-        )
+    """Raise ValueError unless every loss term is `[B,T]` and `weights` names nothing but such terms."""
+    if unknown := sorted(set(weights) - set(terms)):
+        raise ValueError(f"there are no loss terms {unknown}; the model gives {sorted(terms)}")
     for name, value in terms.items():
         _check_rank(f"loss term '{name}'", value, 2, "[B,T]")
 

@@ -19,7 +19,12 @@ from silot_tf.data.checks import are_integers, require
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
 
-VIEWS = ("difference", "frames")
+#: What the model is told in words to see, by view.
+VIEWS = {
+    "foreground": "how much darker, lighter and differently coloured things are, on black",
+    "difference": "the difference to it, on grey",
+    "frames": "the frames themselves",
+}
 LONGEST_SIDE = 480  # pixels of the frames that are measured
 SAMPLED_FRAMES = 120
 NOISE_FACTOR = 15.0  # the foreground differs from the background by so many times the median difference
@@ -51,8 +56,9 @@ class Choices:
 
     Attributes:
       background: see `video_background.estimate`.
-      view: "difference": the model sees grey plus the difference to the background; "frames": the frames.
-      contrast: factor on differences, in that view; those beyond 0.5 / contrast are cut off.
+      view: "foreground": how much darker, lighter and differently coloured than the background each pixel is, as three
+        channels on black; "difference": grey plus the difference to the background; "frames": the frames.
+      contrast: factor on differences; those beyond 1 / contrast (on grey: half of that) are cut off.
       foreground_threshold: of blobs, sum over three channels of values in [0, 1].
       object_size: of a usual object in pixels of the video.
       objects_per_frame: blobs in the busiest frames (99th percentile).
@@ -88,8 +94,7 @@ class Choices:
         """What was chosen, for people."""
         height, width = self.object_size
         return [
-            f"background: {self.background}; the model sees "
-            + ("the difference to it" if self.view == "difference" else "the frames themselves"),
+            f"background: {self.background}; the model sees {VIEWS[self.view]}",
             f"foreground: from a difference of {self.foreground_threshold:.2f} on (of 3)",
             f"objects: usually {height:.0f}x{width:.0f} pixels (rows x columns), at most about "
             f"{self.objects_per_frame:.0f} in a frame",
@@ -125,7 +130,7 @@ class VideoChooser:
 
     Args:
       background: "median", "mog2" or "none", see `video_background.estimate`.
-      view: "difference" or "frames", see `Choices`; without a background always "frames".
+      view: see `Choices`; without a background always "frames".
       contrast: see `Choices`.
       foreground_threshold: see `Choices`.
       object_size: (rows, columns) of a usual object in pixels of the video.
@@ -170,7 +175,7 @@ class VideoChooser:
             require(condition, f"data.VideoChooser.{name}", value, expected)
 
         check(background in video_background.METHODS, "background", background, f"one of {video_background.METHODS}")
-        check(view in VIEWS, "view", view, f"one of {VIEWS}")
+        check(view in VIEWS, "view", view, f"one of {', '.join(VIEWS)}")
         for name, value in (("working_size", working_size), ("anchor", anchor), ("crop_shape", crop_shape)):
             possible = value is None or (are_integers(value, 2) and min(value) >= 12)
             check(possible, name, value, "(rows, columns) of at least 12 pixels")

@@ -43,15 +43,26 @@ class VideoView:
         if self.choices.view == "frames":
             return frames.astype(np.float32) / np.float32(255)
         behind = self._behind(frames.shape[-3:-1], offset)
-        difference = (frames.astype(np.int16) - behind).astype(np.float32)
-        return np.clip(GREY + np.float32(self.choices.contrast / 255) * difference, 0, 1)
+        difference = (frames.astype(np.int16) - behind).astype(np.float32) / np.float32(255)
+        if self.choices.view == "difference":
+            return np.clip(GREY + np.float32(self.choices.contrast) * difference, 0, 1)
+        # From black at half the threshold to all that differs at the threshold: noise would be worth explaining.
+        strength = np.abs(difference).sum(axis=-1, keepdims=True) / np.float32(self.choices.foreground_threshold)
+        difference *= np.clip(2 * strength - 1, 0, 1)
+        light = difference.mean(axis=-1)
+        colour = difference.max(axis=-1) - difference.min(axis=-1)
+        return np.clip(np.float32(self.choices.contrast) * np.stack([-light, light, colour], axis=-1), 0, 1)
 
     def shown(self, seen: np.ndarray, offset=(0, 0)) -> np.ndarray:
-        """`[...,h,w,3]` uint8: resized frames again, of what the model sees or reconstructs; inverse of `seen`."""
+        """`[...,h,w,3]` uint8: resized frames again, of what the model sees or reconstructs; inverse of `seen`.
+
+        Of the foreground, brightness is all that comes back.
+        """
         if self.choices.view == "frames":
             return np.round(np.clip(seen, 0, 1) * 255).astype(np.uint8)
         behind = self._behind(seen.shape[-3:-1], offset)
-        return np.round(np.clip(behind + (seen - GREY) * (255 / self.choices.contrast), 0, 255)).astype(np.uint8)
+        difference = seen - GREY if self.choices.view == "difference" else seen[..., 1:2] - seen[..., :1]
+        return np.round(np.clip(behind + difference * (255 / self.choices.contrast), 0, 255)).astype(np.uint8)
 
     def _behind(self, size, offset) -> np.ndarray:
         return self.background[offset[0] : offset[0] + size[0], offset[1] : offset[1] + size[1]].astype(np.int16)

@@ -30,7 +30,7 @@ class Trainer:
     Args:
       model: a built `VideoModel`.
       make_optimizer: called without arguments; returns a Keras optimizer.
-      loss_weights: name of a loss term -> weight, naming exactly the terms of the model; None for 1 each.
+      loss_weights: name of a loss term -> weight; terms without one weigh 1.
       clip_norm: largest global norm of the gradients, None for no clipping.
       mean_over_time: divide the objective by the number of frames, so that gradients do not grow with the clip.
       jit_compile: compile the update with XLA; pays on a GPU, not on a CPU.
@@ -50,7 +50,7 @@ class Trainer:
         self.model = model
         self.optimizer = make_optimizer()
         self.optimizer.build(model.trainable_variables)
-        self._loss_weights = None if loss_weights is None else dict(loss_weights)
+        self._loss_weights = dict(loss_weights or {})
         self._clip_norm = clip_norm
         self._mean_over_time = mean_over_time
         self._modules = variables_by_module(model)
@@ -140,9 +140,8 @@ class Trainer:
 
     def _objective(self, terms, frame_mask):
         """The scalar to minimise, and unweighted terms per frame."""
-        weights = dict.fromkeys(terms, 1.0) if self._loss_weights is None else self._loss_weights
         try:
-            contracts.check_loss_terms(terms, weights)
+            contracts.check_loss_terms(terms, self._loss_weights)
         except ValueError as error:
             raise UserError(f"Trainer.loss_weights: {error}") from error
         mask = tf.cast(frame_mask, tf.float32)
@@ -151,7 +150,7 @@ class Trainer:
         per_frame = {}
         for name, value in terms.items():
             value = tf.where(frame_mask, value, 0.0)
-            objective += weights[name] * tf.reduce_mean(tf.reduce_sum(value, axis=1))
+            objective += self._loss_weights.get(name, 1.0) * tf.reduce_mean(tf.reduce_sum(value, axis=1))
             per_frame[_TERM + name] = tf.reduce_sum(value) / count
         return objective, per_frame
 

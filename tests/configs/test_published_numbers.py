@@ -93,7 +93,7 @@ def test_optimizer_has_the_constants_of_the_authors_framework(experiment):
     trainer = setup.training.make_trainer(model)
     adam = trainer.optimizer
     assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.9, 0.999, 1e-8)
-    assert not trainer._jit_compile and trainer._clip_norm == 10.0 and trainer._loss_weights is None
+    assert not trainer._jit_compile and trainer._clip_norm == 10.0 and trainer._loss_weights == {}
 
 
 def test_evaluation_follows_the_protocol(experiment):

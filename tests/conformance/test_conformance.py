@@ -89,7 +89,7 @@ def test_uniform_frames_do_no_harm(subject, brightness):
 def test_loss_terms_follow_the_contract_and_are_finite(subject, batch, frames):
     model, video = subject.model, subject.video(batch, frames)
     terms, outputs = model.loss_terms(batch_of(video), annealed(model), seed=SEED)
-    contracts.check_loss_terms(terms, dict.fromkeys(terms, 1.0))
+    contracts.check_loss_terms(terms, {})
     contracts.check_outputs(outputs)
     for name, term in terms.items():
         assert tuple(term.shape) == (batch, frames) and term.dtype == tf.float32, name

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -10,12 +11,26 @@ from silot_tf.data import video_background, video_choices, video_clips, video_fi
 from silot_tf.errors import UserError
 from tests.data import videos
 
+EXAMPLE = video_choices.Choices(
+    background="median",
+    view="difference",
+    contrast=1.0,
+    foreground_threshold=0.3,
+    object_size=(4.0, 4.0),
+    objects_per_frame=1.0,
+    working_size=(24, 24),
+    anchor=(12, 12),
+    size_prior_mean=0.0,
+    slots=4,
+    crop_shape=(24, 24),
+)
+
 
 @pytest.fixture
 def prepared(tmp_path):
     """Constructor of data sets over the moving squares, kept whole."""
     video = video_files.open_video(videos.write_folder(tmp_path / "frames", videos.frames()))
-    chooser = video_choices.VideoChooser(working_size=(48, 64), crop_shape=(24, 24), contrast=1.0)
+    chooser = video_choices.VideoChooser(view="difference", working_size=(48, 64), crop_shape=(24, 24), contrast=1.0)
     choices = chooser.choose(video_choices.survey(video))
     background = video_background.estimate(list(video.frames()), "median")
     view = video_clips.VideoView(choices, background)
@@ -52,6 +67,51 @@ def test_view_of_differences_is_grey_where_nothing_moves_and_can_be_shown_again(
     np.testing.assert_array_equal(view.shown(view.seen(view.background)), view.background)
     part = view.seen(frame[10:30, 20:50], (10, 20))
     np.testing.assert_array_equal(part, seen[10:30, 20:50])
+
+
+def foreground_view(threshold=0.3, contrast=1.5):
+    background = np.full((4, 5, 3), 100, np.uint8)
+    choices = dataclasses.replace(EXAMPLE, view="foreground", foreground_threshold=threshold, contrast=contrast)
+    return video_clips.VideoView(choices, background)
+
+
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [
+        ((49, 49, 49), (0.3, 0, 0)),  # darker by 0.2 in each channel
+        ((151, 151, 151), (0, 0.3, 0)),
+        ((202, 100, 100), (0, 0.2, 0.6)),  # redder by 0.4: lighter by a third of it
+        ((202, 49, 49), (0, 0, 0.9)),  # as light as before
+        ((112, 112, 112), (0, 0, 0)),  # a sum of 0.14 is below half the threshold
+        ((255, 255, 255), (0, 0.9118, 0)),
+        ((100, 100, 100), (0, 0, 0)),
+    ],
+)
+def test_foreground_is_what_differs_by_kind(colour, expected):
+    view = foreground_view()
+    frame = view.background.copy()
+    frame[1, 2] = colour
+    seen = view.seen(frame)
+    np.testing.assert_allclose(seen[1, 2], expected, atol=2e-4)
+    seen[1, 2] = 0
+    assert seen.dtype == np.float32 and not seen.any()
+
+
+def test_foreground_fades_in_between_half_the_threshold_and_all_of_it():
+    view = foreground_view(threshold=0.6, contrast=1.0)
+    frame = view.background + np.arange(20, dtype=np.uint8).reshape(4, 5)[..., None] * np.uint8(5)
+    difference = np.arange(20).reshape(4, 5) * 5 / 255
+    expected = difference * np.clip((3 * difference - 0.3) / 0.3, 0, 1)
+    np.testing.assert_allclose(view.seen(frame)[..., 1], expected, atol=1e-6)
+
+
+def test_foreground_is_shown_by_its_brightness_on_the_background():
+    view = foreground_view()
+    frame = view.background.copy()
+    frame[0, 0], frame[3, 4] = 30, 190
+    np.testing.assert_array_equal(view.shown(view.seen(frame)), frame)
+    part = view.seen(frame[2:, 3:], (2, 3))
+    np.testing.assert_array_equal(view.shown(part, (2, 3)), frame[2:, 3:])
 
 
 def test_clips_are_crops_of_successive_frames_at_their_offset(prepared):

@@ -1,11 +1,16 @@
-"""Mistakes on the command line of own videos: one line, status 2, nothing written."""
+"""Own videos: mistakes on the command line (one line, status 2, nothing written), and what is bound for a video."""
 
 import os
 import subprocess
 import sys
 
+import gin
 import pytest
 
+from reproduce import video_runs
+from silot_tf import configuration
+from silot_tf.data import video_choices
+from silot_tf.layers import backgrounds
 from tests.data import videos
 from tests.integration import commands
 
@@ -65,3 +70,23 @@ def test_mistakes_found_later_leave_nothing_either(folder, flags, complaint):
     done = run(folder, "--video=film.mkv", "--out=out", *flags)
     assert done.returncode == 2 and complaint in done.stderr, done.stderr[-2000:]
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("background", "view", "kind"),
+    [
+        ("median", "foreground", type(None)),
+        ("mog2", "difference", backgrounds.FixedColour),
+        ("median", "frames", backgrounds.RecordedImage),
+        ("none", "frames", type(None)),
+    ],
+)
+def test_the_model_has_the_background_of_what_it_sees(tmp_path, background, view, kind):
+    found = video_choices.Survey(2, (48, 64), [videos.still()] * 2, 1.0)
+    chooser = video_choices.VideoChooser(background=background, view=view, object_size=(12, 8), objects_per_frame=3)
+    choices = chooser.choose(found)
+    video_runs.write_background(tmp_path, video_choices.resize(videos.still(), choices.working_size))
+    lines = video_runs.bindings(choices, tmp_path, ("One.",))
+    configuration.load(["gin_configs/own_video/quick.gin"], lines)
+    model = gin.get_configurable("silot.SILOT")()
+    assert isinstance(model.background, kind) and model.num_slots == 12

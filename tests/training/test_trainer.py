@@ -47,18 +47,21 @@ def video_batch(frames=4, masked=0):
     return {"video": tf.constant(video), "frame_mask": tf.constant(mask)}
 
 
-def test_objective_is_the_weighted_sum_over_time_averaged_over_the_batch():
+@pytest.mark.parametrize("square", [0.5, 1.0])
+def test_objective_is_the_weighted_sum_over_time_averaged_over_the_batch(square):
+    """Terms without a weight weigh 1."""
     model = TwoTerms()
-    trainer = trainers.Trainer(model, loss_weights={"linear": 2.0, "square": 0.5})
+    weights = {"linear": 2.0} if square == 1.0 else {"linear": 2.0, "square": square}
+    trainer = trainers.Trainer(model, loss_weights=weights)
     batch = video_batch()
     result = trainer.update(batch, frames=3, **SETTINGS | {"annealed": {"scale": 4.0}})
     brightness = batch["video"].numpy()[:, :3].sum((2, 3, 4))
-    objective = (2.0 * brightness + 0.5 * 2 * 4.0).sum(1).mean()
+    objective = (2.0 * brightness + square * 2 * 4.0).sum(1).mean()
     assert result["loss"] == pytest.approx(objective / 3, rel=1e-6)
     assert result["term/linear"] == pytest.approx(brightness.mean(), rel=1e-6)
     assert result["term/square"] == pytest.approx(8.0, rel=1e-6)
     gradient_part = 2.0 * brightness.sum(1).mean()
-    gradient_own = 0.5 * 3 * 4.0 * 2.0 * np.ones(2)
+    gradient_own = square * 3 * 4.0 * 2.0 * np.ones(2)
     assert result["gradient_norm/part"] == pytest.approx(gradient_part, rel=1e-6)
     assert result["gradient_norm/model"] == pytest.approx(np.linalg.norm(gradient_own), rel=1e-6)
     assert result["gradient_norm"] == pytest.approx(np.hypot(gradient_part, np.linalg.norm(gradient_own)), rel=1e-6)
@@ -85,7 +88,7 @@ def test_padding_frames_do_not_count():
     assert masked["loss"] == pytest.approx((brightness + 2.0).sum(1).mean() / 4, rel=1e-6)
 
 
-def test_loss_weights_must_name_the_terms():
+def test_loss_weights_must_name_terms():
     trainer = trainers.Trainer(TwoTerms(), loss_weights={"linear": 1.0, "squared": 1.0})
     with pytest.raises(UserError, match=r"Trainer.loss_weights.*\['linear', 'square'\]"):
         trainer.update(video_batch(), frames=2, **SETTINGS | {"annealed": {"scale": 1.0}})
