@@ -342,6 +342,17 @@ def test_boxes_that_are_no_numbers_break_nothing(open_page, tmp_path):
     assert page.locator("#follow-title").inner_text() == "Object 0"
 
 
+def test_the_first_clip_with_an_object_is_shown_first(open_page, tmp_path):
+    def only_last(stored):
+        last = np.arange(len(stored["track_id"]))[:, None, None] == len(stored["track_id"]) - 1
+        return np.where(last, stored["track_id"], -1)
+
+    page = open_page(changed(tmp_path, track_id=only_last))
+    assert page.locator("#clip option").count() > 1
+    assert page.locator("#clip").input_value() == str(page.locator("#clip option").count() - 1)
+    assert "no object" not in page.locator("#objects").inner_text()
+
+
 def test_models_without_boxes_or_edits_hide_what_they_do_not_have(open_page, tmp_path):
     names = ("boxes", "pres", "depth", "track_id", "is_new")
     dropped = [prefix + name for prefix in ("", "rollout_", "baseline_connected_components_") for name in names]

@@ -470,7 +470,8 @@ function start() {
   // After a click with the mouse, the space bar plays; with the keyboard, the focus stays where it is.
   document.addEventListener("click", event => { if (event.detail) event.target.closest("button, label")?.blur(); });
   new ResizeObserver(() => show()).observe(document.querySelector(".stage"));
-  setClip(0);
+  // The first clip in which something is found: an empty scene would look like a broken page.
+  setClip(Math.max(0, DATA.clips.findIndex(one => (one.views[0].tracks || []).length)));
 }
 
 start();
