@@ -56,6 +56,7 @@ class SILOT(VideoModel):
         importance: str = "linear",
         discovery_keep_probability: float = 0.6225,
         presence_threshold: float = 0.5,
+        release_below: float = 0.0,
         evaluation_noise: bool = True,
         align_corners: bool = False,
         attend_empty_slots: bool = False,
@@ -87,6 +88,8 @@ class SILOT(VideoModel):
           importance: `"linear"` (authors' code) or `"softmax"` (the paper's text), D12.
           discovery_keep_probability: discovery of a frame t > 0 is kept with this probability in training (D43).
           presence_threshold: objects above it get an identity.
+          release_below: an object whose presence has fallen to this or below is no longer attended to, so that what it
+            was can be discovered anew; 0, the authors', keeps it in everybody's way for as long as it has its slot.
           evaluation_noise: sample latents at evaluation too (D29).
           align_corners: glimpse sampling of the authors' code (D30).
           attend_empty_slots: let empty slots take part in attention, as in the authors' code (D13).
@@ -114,6 +117,7 @@ class SILOT(VideoModel):
         self.glimpse_shape = tuple(glimpse_shape)
         self.discovery_keep_probability = discovery_keep_probability
         self.presence_threshold, self.evaluation_noise = presence_threshold, evaluation_noise
+        self.release_below = release_below
         self.align_corners, self.attend_empty_slots = align_corners, attend_empty_slots
         self.use_position, self.plain = use_position, plain
         self.size_prior, self.size_prior_on_change = tuple(size_prior), size_prior_on_change
@@ -270,7 +274,9 @@ class SILOT(VideoModel):
         propagated |= {
             "hidden": posterior["hidden"],
             "hidden_prior": prior["hidden"],
-            "exists": objects["exists"],
+            "exists": objects["exists"] * tf.cast(propagated["pres"] > self.release_below, tf.float32)
+            if self.release_below > 0
+            else objects["exists"],
         }
 
         offset = state["crop_offset"] / self.anchor

@@ -81,3 +81,22 @@ def test_positions_of_discovered_objects_count_from_the_corner_of_the_uncropped_
     stages, _ = model.unroll_stages(video, model.initial_state(2, offset), None)
     difference = stages["discovered"]["position"] - stages["discovered"]["box"][..., :2]
     np.testing.assert_allclose(difference[:, 0], np.broadcast_to([[[0, 0]], [[0.5, 0.25]]], (2, 9, 2)), atol=1e-6)
+
+
+def test_released_objects_are_in_nobodys_way():
+    """As if their slots were empty; without release they are attended to until others take their slots."""
+    model, keeping = scenes.build(release_below=0.2), scenes.build()
+    state = scenes.known_objects(model)
+    faded = tf.constant([1.0, 0.1, 1.0, 0.1])[None, :, None]
+    objects = state["objects"] | {"pres": faded * tf.ones_like(state["objects"]["pres"])}
+    without = objects | {"exists": objects["exists"] * tf.cast(faded > 0.5, tf.float32)}
+    video = tf.constant(scenes.moving_squares(frames=1))
+
+    def known(network, objects):
+        stages, _ = network.unroll_stages(video, state | {"objects": objects}, None)
+        assert np.all(stages["posterior"]["pres"][:, 0, ::2] > 0.2)  # these are to stay
+        return stages["attention"]["known"].numpy()
+
+    found = known(model, objects)
+    np.testing.assert_allclose(found, known(keeping, without), atol=1e-6)
+    assert np.abs(found - known(keeping, objects)).max() > 1e-3
