@@ -24,6 +24,7 @@ from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
 from silot_tf.evaluation import reconstruction, video_tracks
 from silot_tf.evaluation.streaming import VideoStream
+from silot_tf.ops.boxes import iou_matrix
 from silot_tf.reporting import drawing
 from silot_tf.reporting.examples import Objects
 
@@ -41,6 +42,8 @@ class Tracker:
       chunk_frames: frames per call of the model.
       least_frames: tracks that appear in fewer frames are left out of the files; 1 keeps all. Later frames of a track
         decide about its first ones, so the files lag behind by so many frames while they are written.
+      most_overlap: of two objects whose boxes overlap by an IoU above it, the one that was found later is left out of
+        the files in that frame; 1 keeps both.
       annotate: whether to write the video with boxes.
       annotated_width: smaller frames are enlarged there by a whole factor, 4 at most, to about this width in pixels, so
         that ids do not hide what they name.
@@ -52,6 +55,7 @@ class Tracker:
 
     chunk_frames: int = 8
     least_frames: int = 1
+    most_overlap: float = 1.0
     annotate: bool = True
     annotated_width: int = 640
     frame_rate: float = 10.0
@@ -63,6 +67,8 @@ class Tracker:
         for name, least in (("chunk_frames", 1), ("least_frames", 1), ("example_clips", 0), ("example_frames", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"Tracker.{name} is {getattr(self, name)}; expected a whole number of at least {least}")
+        if not 0 < self.most_overlap <= 1:
+            raise UserError(f"Tracker.most_overlap is {self.most_overlap}; expected an IoU above 0, at most 1")
         if len(self.codec) != 4 or self.frame_rate <= 0:
             raise UserError(
                 f"Tracker.codec is '{self.codec}' and frame_rate {self.frame_rate}; expected four letters such as mp4v "
@@ -141,6 +147,22 @@ def rows_of(number: int, objects: dict, size: tuple[int, int]) -> list[tuple]:
     return rows
 
 
+def without_doubles(rows: list[tuple], most_overlap: float) -> list[tuple]:
+    """The `rows` of one frame (see `rows_of`) less those that overlap one of a smaller id by an IoU above the limit.
+
+    This is non-maximum suppression with age in place of a score: the track that was there first goes on.
+    """
+    if not rows or most_overlap >= 1:
+        return rows
+    left, top, width, height = np.array(rows, np.float64)[:, 2:6].T
+    edges = np.stack([top, top + height, left, left + width], axis=-1)
+    overlap, kept = iou_matrix(edges, edges), []
+    for k in sorted(range(len(rows)), key=lambda k: rows[k][1]):
+        if not np.any(overlap[k, kept] > most_overlap):
+            kept.append(k)
+    return [rows[k] for k in sorted(kept)]
+
+
 class _Files:
     """The files of a tracked video; they get their names when everything is on disk."""
 
@@ -161,7 +183,7 @@ class _Files:
     def add(self, frame: np.ndarray, objects: dict) -> None:
         """One more frame `[H,W,3]` with its objects."""
         self._count += 1
-        rows = rows_of(self._count, objects, frame.shape[:2])
+        rows = without_doubles(rows_of(self._count, objects, frame.shape[:2]), self._settings.most_overlap)
         for row in rows:
             self._length[row[1]] = self._length.get(row[1], 0) + 1
             self._last_seen[row[1]] = self._count

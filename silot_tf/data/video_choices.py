@@ -64,7 +64,7 @@ class Choices:
       objects_per_frame: blobs in the busiest frames (99th percentile).
       working_size: of the frames that the model sees.
       anchor: the largest object in working pixels.
-      size_prior_mean: logit of a usual object's share of the anchor, (height, width) taken together.
+      size_prior_mean: logit of the share of the anchor that boxes have a priori, (height, width) taken together.
       slots: for whole frames.
       crop_shape: of training clips in working pixels.
     """
@@ -142,6 +142,7 @@ class VideoChooser:
       most_pixels: of a resized frame.
       anchor: (rows, columns) of the anchor box in resized pixels.
       anchor_factor: its sides in usual objects.
+      prior_share: sides of boxes that the prior expects, in usual objects.
       slots: for whole frames.
       slots_per_object: so many for each object in the busiest frames.
       slot_range: at least and at most so many.
@@ -166,6 +167,7 @@ class VideoChooser:
         most_pixels: int = 120_000,
         anchor: tuple[int, int] | None = None,
         anchor_factor: float = 2.0,
+        prior_share: float = 1.0,
         slots: int | None = None,
         slots_per_object: float = 3.0,
         slot_range: tuple[int, int] = (16, 128),
@@ -189,6 +191,7 @@ class VideoChooser:
             ("contrast", contrast, False),
             ("object_side", object_side, False),
             ("largest_scale", largest_scale, False),
+            ("prior_share", prior_share, False),
             ("most_pixels", most_pixels, False),
             ("slots_per_object", slots_per_object, False),
         ):
@@ -208,7 +211,7 @@ class VideoChooser:
         self._threshold, self._object_size, self._objects = foreground_threshold, object_size, objects_per_frame
         self._working_size, self._side, self._squareness = working_size, object_side, squareness
         self._largest_scale, self._most_pixels = largest_scale, most_pixels
-        self._anchor, self._anchor_factor = anchor, anchor_factor
+        self._anchor, self._anchor_factor, self._prior_share = anchor, anchor_factor, prior_share
         self._slots, self._slots_per_object, self._slot_range = slots, slots_per_object, slot_range
         self._crop_shape = crop_shape
 
@@ -234,7 +237,8 @@ class VideoChooser:
         working = self._working_size or self._working_size_for(found.frame_size, object_size)
         in_working = [side * new / old for side, new, old in zip(object_size, working, found.frame_size, strict=True)]
         anchor = self._anchor or tuple(max(12, round(self._anchor_factor * side)) for side in in_working)
-        share = math.prod(min(0.9, side / most) for side, most in zip(in_working, anchor, strict=True)) ** 0.5
+        expected = [self._prior_share * side for side in in_working]
+        share = math.prod(min(0.9, side / most) for side, most in zip(expected, anchor, strict=True)) ** 0.5
         least, most = self._slot_range
         slots = self._slots or int(np.clip(4 * math.ceil(self._slots_per_object * objects / 4), least, most))
         return Choices(

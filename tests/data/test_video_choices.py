@@ -61,6 +61,9 @@ def test_objects_are_measured_and_frames_resized_to_suit(survey):
     assert np.allclose(choices.anchor, 2 * scales * choices.object_size, atol=1)
     assert choices.slots == 16 and abs(choices.size_prior_mean) < 0.2
     assert np.less_equal(choices.crop_shape, choices.working_size).all()
+    smaller = video_choices.VideoChooser(prior_share=0.5).choose(survey)
+    share, half = (1 / (1 + np.exp(-c.size_prior_mean)) for c in (choices, smaller))
+    assert abs(half - share / 2) < 0.005 and smaller.anchor == choices.anchor
 
 
 def test_what_is_given_wins_over_what_is_measured(survey):

@@ -129,6 +129,19 @@ def test_short_tracks_are_left_out(scene, out):
     assert set(found.track_id) == {1} and len(found.frame) == 16 and not (out / "annotated.mp4").exists()
 
 
+def test_of_two_boxes_around_one_object_the_older_stays():
+    first, second = (7, 4, 10.0, 10.0, 20.0, 40.0, 0.6), (7, 9, 12.0, 10.0, 20.0, 40.0, 0.9)  # IoU 18 / 22
+    beside, third = (
+        (7, 2, 25.0, 10.0, 20.0, 40.0, 0.9),
+        (7, 11, 14.0, 10.0, 20.0, 40.0, 0.9),
+    )  # IoU 16 / 24 with the first
+    rows = [second, first, beside, third]
+    assert video_tracking.without_doubles(rows, 0.5) == [first, beside]
+    assert video_tracking.without_doubles(rows, 0.7) == [first, beside, third]  # the second, left out, hides no third
+    assert video_tracking.without_doubles(rows, 0.85) == rows == video_tracking.without_doubles(rows, 1.0)
+    assert video_tracking.without_doubles([], 0.5) == []
+
+
 def test_boxes_are_cut_to_the_frame_and_vanish_outside():
     objects = {
         "where": np.array([[0, 0.5, 0.5, 0.25], [1.5, 0.5, 0.5, 0.25], [0.5, 0.5, 0.1, 0.1]]),
@@ -191,7 +204,7 @@ def test_connected_components_of_well_separated_squares_are_perfect(scene, tmp_p
 
 
 def test_settings_out_of_range_are_errors():
-    for wrong in ({"chunk_frames": 0}, {"least_frames": 0}, {"codec": "h"}, {"frame_rate": 0}):
+    for wrong in ({"chunk_frames": 0}, {"least_frames": 0}, {"most_overlap": 0.0}, {"codec": "h"}, {"frame_rate": 0}):
         with pytest.raises(UserError, match="Tracker"):
             video_tracking.Tracker(**wrong)
     with pytest.raises(UserError, match="ForegroundBaseline"):
