@@ -81,12 +81,13 @@ def test_mistakes_found_later_leave_nothing_either(folder, flags, complaint):
         ("none", "frames", type(None)),
     ],
 )
-def test_the_model_has_the_background_of_what_it_sees(tmp_path, background, view, kind):
+def test_the_model_has_the_background_of_what_it_sees(tmp_path, background, view, kind, request):
     found = video_choices.Survey(2, (48, 64), [videos.still()] * 2, 1.0)
     chooser = video_choices.VideoChooser(background=background, view=view, object_size=(12, 8), objects_per_frame=3)
     choices = chooser.choose(found)
     video_runs.write_background(tmp_path, video_choices.resize(videos.still(), choices.working_size))
     lines = video_runs.bindings(choices, tmp_path, ("One.",))
     configuration.load(["gin_configs/own_video/quick.gin"], lines)
+    request.addfinalizer(gin.clear_config)
     model = gin.get_configurable("silot.SILOT")()
     assert isinstance(model.background, kind) and model.num_slots == 12
