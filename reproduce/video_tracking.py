@@ -30,6 +30,7 @@ from silot_tf.reporting.examples import Objects
 
 TRACKS, MOT, ANNOTATED = "tracks.csv", "tracks_mot.txt", "annotated.mp4"
 KEYS = ("where", "depth", "pres", "track_id", "is_new")
+SPECK = 2  # pixels
 SMALLEST_SIDE = 0.5  # pixels of the video; what is left of a box inside of the frame
 
 
@@ -42,6 +43,8 @@ class Tracker:
       chunk_frames: frames per call of the model.
       least_frames: tracks that appear in fewer frames are left out of the files; 1 keeps all. Later frames of a track
         decide about its first ones, so the files lag behind by so many frames while they are written.
+      tighten: shrink boxes to what differs from the background inside of them: sprites are painted with soft edges, so
+        boxes are larger than what they show. Without a background boxes stay as they are.
       most_overlap: of two objects whose boxes overlap by an IoU above it, the one that was found later is left out of
         the files in that frame; 1 keeps both.
       annotate: whether to write the video with boxes.
@@ -55,6 +58,7 @@ class Tracker:
 
     chunk_frames: int = 8
     least_frames: int = 1
+    tighten: bool = False
     most_overlap: float = 1.0
     annotate: bool = True
     annotated_width: int = 640
@@ -104,8 +108,9 @@ class Tracker:
 
         def shown() -> Iterator[np.ndarray]:
             for frame in video.frames():
-                waiting.append(frame)
-                seen.append(view.seen(view.resized(frame)))
+                resized = view.resized(frame)
+                waiting.append((frame, view.foreground(resized) if self.tighten else None))
+                seen.append(view.seen(resized))
                 yield seen[-1][None]
 
         with contextlib.ExitStack() as stack:
@@ -118,9 +123,9 @@ class Tracker:
                 _add(sums, chunk, pictures)
                 examples.add(count, pictures, chunk, view)
                 for t in range(length):
-                    frame = waiting.popleft()
+                    frame, foreground = waiting.popleft()
                     size = size or frame.shape[:2]
-                    outputs.add(frame, {key: chunk["objects"][key][0, t] for key in KEYS})
+                    outputs.add(frame, {key: chunk["objects"][key][0, t] for key in KEYS}, foreground)
                 count += length
                 bar.update(length)
             outputs.finish()
@@ -145,6 +150,32 @@ def rows_of(number: int, objects: dict, size: tuple[int, int]) -> list[tuple]:
             identity = int(objects["track_id"][slot]) + 1
             rows.append((number, identity, left, top, width, height, float(objects["pres"][slot, 0])))
     return rows
+
+
+def tightened(rows: list[tuple], foreground: np.ndarray, size: tuple[int, int]) -> list[tuple]:
+    """The `rows` of one frame (see `rows_of`) with boxes shrunk to the foreground inside of them.
+
+    Rows and columns of pixels with less foreground than `SPECK` do not count; boxes without any stay as they are.
+
+    Args:
+      rows: in pixels of a frame of (rows, columns) `size`.
+      foreground: `[h,w]` bool, of the frame at any size.
+      size: see `rows`.
+    """
+    scale, result = np.divide(size, foreground.shape), []
+    for number, identity, left, top, width, height, presence in rows:
+        low = np.array([top, left]) / scale
+        high = np.array([top + height, left + width]) / scale
+        first, last = np.floor(low).astype(int), np.ceil(high).astype(int)
+        inside = foreground[first[0] : last[0], first[1] : last[1]]
+        extents = [np.flatnonzero(inside.sum(axis=1 - axis) >= SPECK) for axis in (0, 1)]
+        if all(extent.size for extent in extents):
+            # A pixel of the border counts as far as it is inside of the box.
+            high = np.minimum(high, first + [extent[-1] + 1 for extent in extents])
+            low = np.maximum(low, first + [extent[0] for extent in extents])
+        (top, left), (height, width) = low * scale, (high - low) * scale
+        result.append((number, identity, float(left), float(top), float(width), float(height), presence))
+    return result
 
 
 def without_doubles(rows: list[tuple], most_overlap: float) -> list[tuple]:
@@ -180,10 +211,13 @@ class _Files:
         self._length: dict[int, int] = {}
         self._last_seen: dict[int, int] = {}
 
-    def add(self, frame: np.ndarray, objects: dict) -> None:
-        """One more frame `[H,W,3]` with its objects."""
+    def add(self, frame: np.ndarray, objects: dict, foreground: np.ndarray | None) -> None:
+        """One more frame `[H,W,3]` with its objects; `foreground`: see `tightened`, None to leave boxes as they are."""
         self._count += 1
-        rows = without_doubles(rows_of(self._count, objects, frame.shape[:2]), self._settings.most_overlap)
+        rows = rows_of(self._count, objects, frame.shape[:2])
+        if foreground is not None:
+            rows = tightened(rows, foreground, frame.shape[:2])
+        rows = without_doubles(rows, self._settings.most_overlap)
         for row in rows:
             self._length[row[1]] = self._length.get(row[1], 0) + 1
             self._last_seen[row[1]] = self._count

@@ -53,6 +53,12 @@ class VideoView:
         colour = difference.max(axis=-1) - difference.min(axis=-1)
         return np.clip(np.float32(self.choices.contrast) * np.stack([-light, light, colour], axis=-1), 0, 1)
 
+    def foreground(self, frame: np.ndarray) -> np.ndarray | None:
+        """`[h,w]` bool: where a resized frame differs from the background; None without one."""
+        if self.choices.background == "none":
+            return None
+        return video_background.difference(frame, self.background) >= self.choices.foreground_threshold
+
     def shown(self, seen: np.ndarray, offset=(0, 0)) -> np.ndarray:
         """`[...,h,w,3]` uint8: resized frames again, of what the model sees or reconstructs; inverse of `seen`.
 

@@ -129,6 +129,19 @@ def test_short_tracks_are_left_out(scene, out):
     assert set(found.track_id) == {1} and len(found.frame) == 16 and not (out / "annotated.mp4").exists()
 
 
+def test_boxes_shrink_to_the_foreground_inside_of_them():
+    foreground = np.zeros((20, 30), bool)
+    foreground[5:15, 10:16] = True  # at half the size of the frame: rows 10 to 30, columns 20 to 32
+    foreground[2, 12] = True  # a speck
+    loose, crossing, empty = (
+        (1, 1, 15.0, 3.0, 21.0, 35.0, 0.9),
+        (1, 2, 27.0, 21.0, 20.0, 30.0, 0.8),
+        (1, 3, 45.0, 3.0, 9.0, 9.0, 0.7),
+    )
+    found = video_tracking.tightened([loose, crossing, empty], foreground, (40, 60))
+    assert found == [(1, 1, 20.0, 10.0, 12.0, 20.0, 0.9), (1, 2, 27.0, 21.0, 5.0, 9.0, 0.8), empty]
+
+
 def test_of_two_boxes_around_one_object_the_older_stays():
     first, second = (7, 4, 10.0, 10.0, 20.0, 40.0, 0.6), (7, 9, 12.0, 10.0, 20.0, 40.0, 0.9)  # IoU 18 / 22
     beside, third = (
@@ -164,10 +177,10 @@ def test_frames_are_not_collected(scene, out, monkeypatch):
     most = 0
     original = video_tracking._Files.add
 
-    def add(self, frame, objects):
+    def add(self, frame, objects, foreground):
         nonlocal most
         most = max(most, len(self._delayed))
-        return original(self, frame, objects)
+        return original(self, frame, objects, foreground)
 
     monkeypatch.setattr(video_tracking._Files, "add", add)
     track(scene, out, least_frames=3, chunk_frames=4)
