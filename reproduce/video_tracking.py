@@ -104,12 +104,13 @@ class Tracker:
         waiting, seen = collections.deque(), []
         examples = _Examples(self.example_clips, self.example_frames, num_frames)
         sums, count, size = {}, 0, None
+        tighten = self.tighten and view.choices.background != "none"
         bar = progress.bar(total=num_frames, desc="tracking", unit=" frames")
 
         def shown() -> Iterator[np.ndarray]:
             for frame in video.frames():
                 resized = view.resized(frame)
-                waiting.append((frame, view.foreground(resized) if self.tighten else None))
+                waiting.append((frame, view.foreground(resized) if tighten else None))
                 seen.append(view.seen(resized))
                 yield seen[-1][None]
 

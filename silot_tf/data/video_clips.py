@@ -53,10 +53,8 @@ class VideoView:
         colour = difference.max(axis=-1) - difference.min(axis=-1)
         return np.clip(np.float32(self.choices.contrast) * np.stack([-light, light, colour], axis=-1), 0, 1)
 
-    def foreground(self, frame: np.ndarray) -> np.ndarray | None:
-        """`[h,w]` bool: where a resized frame differs from the background; None without one."""
-        if self.choices.background == "none":
-            return None
+    def foreground(self, frame: np.ndarray) -> np.ndarray:
+        """`[h,w]` bool: where a resized frame differs from the background (black where none was estimated)."""
         return video_background.difference(frame, self.background) >= self.choices.foreground_threshold
 
     def shown(self, seen: np.ndarray, offset=(0, 0)) -> np.ndarray:
@@ -262,8 +260,7 @@ class VideoClips:
         place = [int(generator.integers(most + 1)) for most in room]
         jitter = generator.random(2)
         if generator.random() < share:
-            contrast = video_background.difference(np.asarray(self._frames[frame]), self._view.background)
-            moving = np.flatnonzero(contrast >= self._view.choices.foreground_threshold)
+            moving = np.flatnonzero(self._view.foreground(np.asarray(self._frames[frame])))
             if moving.size:
                 pixel = np.unravel_index(moving[generator.integers(moving.size)], size)
                 place = [
