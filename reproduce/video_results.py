@@ -8,13 +8,14 @@ import gin
 import numpy as np
 
 from reproduce import progress
-from reproduce.video_tracking import ANNOTATED, MOT, TRACKS
+from reproduce.track_files import ANNOTATED, MOT, TRACKS
 from silot_tf import configuration
 from silot_tf.data import video_background
 from silot_tf.data.video_clips import VideoView
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
 from silot_tf.evaluation import hota, results, video_tracks
+from silot_tf.evaluation.reconnection import Reconnection
 from silot_tf.models.baselines.connected_components import components, link
 from silot_tf.mot_challenge import TrackRows
 from silot_tf.ops import boxes as box_ops
@@ -36,6 +37,7 @@ class ForegroundBaseline:
       thresholds: candidates, sums over three channels of values in [0, 1].
       smallest_share: of the area of a usual object's box, for a component to count.
       radius: largest distance of centres of one object in successive frames, in heights of a usual object.
+      reconnect_frames, reconnect_reach: as of the tracker, so that components are followed with the same means.
 
     Source: SILOT specification 6.4 (components and ids).
     """
@@ -43,6 +45,8 @@ class ForegroundBaseline:
     thresholds: Sequence[float] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
     smallest_share: float = SMALLEST_TRACKED_SHARE
     radius: float = 0.75
+    reconnect_frames: int = 0
+    reconnect_reach: float = 1.0
 
     def __post_init__(self):
         if not self.thresholds or min(self.thresholds) <= 0 or self.radius <= 0 or not 0 <= self.smallest_share < 1:
@@ -64,7 +68,8 @@ class ForegroundBaseline:
                 edges[threshold].append(self._components(contrast >= threshold, size, view.choices.object_size))
         radius = self.radius * view.choices.object_size[0]
         scores = {
-            threshold: video_tracks.score(_linked(found, radius), truth, count) for threshold, found in edges.items()
+            threshold: video_tracks.score(self._linked(found, radius), truth, count)
+            for threshold, found in edges.items()
         }
         best = max(scores, key=lambda threshold: scores[threshold]["mota"])
         return {
@@ -81,14 +86,16 @@ class ForegroundBaseline:
         large = (bottom - top) * (right - left) >= self.smallest_share * object_size[0] * object_size[1]
         return np.stack([top, bottom, left, right], axis=-1)[large]
 
-
-def _linked(edges: Sequence[np.ndarray], radius: float) -> TrackRows:
-    centres = [np.stack([own[:, :2].mean(axis=1), own[:, 2:].mean(axis=1)], axis=-1) for own in edges]
-    ids = link(centres, [np.zeros(len(own)) for own in edges], radius)
-    top, bottom, left, right = np.concatenate(edges).T
-    frame = np.repeat(np.arange(1, len(edges) + 1), [len(own) for own in edges])
-    boxes = np.stack([left, top, right - left, bottom - top], axis=-1)
-    return TrackRows(frame, np.concatenate(ids) + 1, boxes, np.ones(len(frame)))
+    def _linked(self, edges: Sequence[np.ndarray], radius: float) -> TrackRows:
+        """Components of all frames as tracks."""
+        centres = [np.stack([own[:, :2].mean(axis=1), own[:, 2:].mean(axis=1)], axis=-1) for own in edges]
+        ids = link(centres, [np.zeros(len(own)) for own in edges], radius)
+        reconnection = Reconnection(self.reconnect_frames, self.reconnect_reach)
+        ids = [reconnection.rename(t, own + 1, box) for t, (own, box) in enumerate(zip(ids, edges, strict=True))]
+        top, bottom, left, right = np.concatenate(edges).T
+        frame = np.repeat(np.arange(1, len(edges) + 1), [len(own) for own in edges])
+        boxes = np.stack([left, top, right - left, bottom - top], axis=-1)
+        return TrackRows(frame, np.concatenate(ids).astype(np.int64), boxes, np.ones(len(frame)))
 
 
 def write_results(folder, video: VideoFile, view: VideoView, tracked: dict, truth: TrackRows | None, baseline) -> dict:

@@ -4,6 +4,7 @@ gin is read while an experiment is built and never afterwards. Unknown names are
 """
 
 import contextlib
+import difflib
 import fnmatch
 import importlib.resources
 import os
@@ -64,7 +65,7 @@ def find(path: str) -> str:
       path: as typed, for example `gin_configs/quick/scattered_mnist.gin` or `quick/scattered_mnist.gin`.
 
     Raises:
-      UserError: if there is none, with the files that exist.
+      UserError: if there is none, with files of such a name.
     """
     for folder in folders():
         candidate = os.path.join(folder, path)
@@ -73,8 +74,8 @@ def find(path: str) -> str:
     package = pathlib.Path(folders()[-1])
     known = sorted(str(file.relative_to(package.parent)) for file in package.rglob("*.gin"))
     kind = pathlib.PurePath(path).name
-    alike = [name for name in known if name.endswith("/" + kind)] or known
-    raise UserError(f"--gin_file={path} does not exist; expected a path, or one of {', '.join(alike)}")
+    alike = [name for name in known if name.endswith("/" + kind)] or difflib.get_close_matches(path, known, cutoff=0.3)
+    raise UserError(f"--gin_file={path} does not exist; expected a path, or a file such as {', '.join(alike or known)}")
 
 
 def load(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:

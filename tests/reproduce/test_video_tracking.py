@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reproduce import video_results, video_tracking
+from reproduce import track_files, video_results, video_tracking
 from silot_tf import mot_challenge
 from silot_tf.data import video_choices, video_clips, video_files
 from silot_tf.errors import UserError
@@ -129,41 +129,6 @@ def test_short_tracks_are_left_out(scene, out):
     assert set(found.track_id) == {1} and len(found.frame) == 16 and not (out / "annotated.mp4").exists()
 
 
-def test_boxes_shrink_to_the_foreground_inside_of_them():
-    foreground = np.zeros((20, 30), bool)
-    foreground[5:15, 10:16] = True  # at half the size of the frame: rows 10 to 30, columns 20 to 32
-    foreground[2, 12] = True  # a speck
-    loose, crossing, empty = (
-        (1, 1, 15.0, 3.0, 21.0, 35.0, 0.9),
-        (1, 2, 27.0, 21.0, 20.0, 30.0, 0.8),
-        (1, 3, 45.0, 3.0, 9.0, 9.0, 0.7),
-    )
-    found = video_tracking.tightened([loose, crossing, empty], foreground, (40, 60))
-    assert found == [(1, 1, 20.0, 10.0, 12.0, 20.0, 0.9), (1, 2, 27.0, 21.0, 5.0, 9.0, 0.8), empty]
-
-
-def test_of_two_boxes_around_one_object_the_older_stays():
-    first, second = (7, 4, 10.0, 10.0, 20.0, 40.0, 0.6), (7, 9, 12.0, 10.0, 20.0, 40.0, 0.9)  # IoU 18 / 22
-    beside, third = (
-        (7, 2, 25.0, 10.0, 20.0, 40.0, 0.9),
-        (7, 11, 14.0, 10.0, 20.0, 40.0, 0.9),
-    )  # IoU 16 / 24 with the first
-    rows = [second, first, beside, third]
-    assert video_tracking.without_doubles(rows, 0.5) == [first, beside]
-    assert video_tracking.without_doubles(rows, 0.7) == [first, beside, third]  # the second, left out, hides no third
-    assert video_tracking.without_doubles(rows, 0.85) == rows == video_tracking.without_doubles(rows, 1.0)
-    assert video_tracking.without_doubles([], 0.5) == []
-
-
-def test_boxes_are_cut_to_the_frame_and_vanish_outside():
-    objects = {
-        "where": np.array([[0, 0.5, 0.5, 0.25], [1.5, 0.5, 0.5, 0.25], [0.5, 0.5, 0.1, 0.1]]),
-        "pres": np.array([[0.9], [0.9], [0.2]]),
-        "track_id": np.array([4, 5, -1]),
-    }
-    assert video_tracking.rows_of(3, objects, (100, 200)) == [(3, 5, 75.0, 0.0, 50.0, 25.0, 0.9)]
-
-
 def test_examples_are_spread_over_the_video_and_look_like_it(scene, out):
     examples = track(scene, out)["examples"]
     assert examples["first_frames"].tolist() == [0, 11] and examples["video"].shape[:2] == (2, 5)
@@ -175,16 +140,35 @@ def test_examples_are_spread_over_the_video_and_look_like_it(scene, out):
 def test_frames_are_not_collected(scene, out, monkeypatch):
     """However long the video, no more frames are alive than a chunk and the delay need."""
     most = 0
-    original = video_tracking._Files.add
+    original = track_files.TrackFiles.add
 
-    def add(self, frame, objects, foreground):
+    def add(self, frame, tracks):
         nonlocal most
         most = max(most, len(self._delayed))
-        return original(self, frame, objects, foreground)
+        return original(self, frame, tracks)
 
-    monkeypatch.setattr(video_tracking._Files, "add", add)
+    monkeypatch.setattr(track_files.TrackFiles, "add", add)
     track(scene, out, least_frames=3, chunk_frames=4)
     assert most <= 3
+
+
+def test_what_was_lost_and_is_found_anew_keeps_its_id(scene, out):
+    """The second square is hidden in three frames; here the model takes it for something new afterwards."""
+
+    class Forgetful(Oracle):
+        def unroll(self, *arguments, **options):
+            outputs, state = super().unroll(*arguments, **options)
+            objects = outputs["objects"]
+            here = state["frame"][0] - objects["track_id"].shape[1] + tf.range(objects["track_id"].shape[1])
+            found_again = (objects["track_id"] == 1) & (here >= 5)[None, :, None]
+            return outputs | {"objects": objects | {"track_id": tf.where(found_again, 7, objects["track_id"])}}, state
+
+    video, view = scene
+    for frames, expected in ((0, {1, 2, 8}), (3, {1, 2, 3}), (4, {1, 2})):
+        tracker = video_tracking.Tracker(reconnect_frames=frames, annotate=False, example_clips=1, example_frames=16)
+        result = tracker.track(Forgetful(), video, view, out, num_frames=16, seed=0)
+        assert set(video_tracks.read_tracks(out / "tracks.csv").track_id) == expected
+        assert set(np.unique(result["examples"]["track_id"])) == expected | {-1}  # the report says what the files say
 
 
 def test_an_error_in_the_middle_leaves_earlier_files_as_they_were(scene, out, tmp_path):
@@ -217,9 +201,10 @@ def test_connected_components_of_well_separated_squares_are_perfect(scene, tmp_p
 
 
 def test_settings_out_of_range_are_errors():
-    for wrong in ({"chunk_frames": 0}, {"least_frames": 0}, {"most_overlap": 0.0}, {"codec": "h"}, {"frame_rate": 0}):
+    wrong = {"chunk_frames": 0, "least_frames": 0, "most_overlap": 0.0, "codec": "h", "frame_rate": 0}
+    for name, value in (wrong | {"reconnect_frames": -1, "reconnect_reach": 0}).items():
         with pytest.raises(UserError, match="Tracker"):
-            video_tracking.Tracker(**wrong)
+            video_tracking.Tracker(**{name: value})
     with pytest.raises(UserError, match="ForegroundBaseline"):
         video_results.ForegroundBaseline(thresholds=())
     gin.clear_config()
