@@ -23,10 +23,11 @@ from silot_tf.models.base import VideoModel
 from silot_tf.models.silot import losses
 from silot_tf.models.silot.discovery import Discovery
 from silot_tf.models.silot.noise import noise_of_clips
-from silot_tf.models.silot.objects import PROPOSED_FIELDS, empty_objects, feature_vector
+from silot_tf.models.silot.objects import empty_objects, feature_vector
 from silot_tf.models.silot.propagation import Propagation
 from silot_tf.models.silot.rendering import Renderer
-from silot_tf.ops import glimpses, selection
+from silot_tf.models.silot.selection import identities, select
+from silot_tf.ops import glimpses
 from silot_tf.ops.shapes import batch_size_of, merge_leading
 
 
@@ -285,17 +286,14 @@ class SILOT(VideoModel):
         discovered, discovery_stage = self.discovery(fused, frame, offset, noise.get("discovery"), wheels)
         discovered["pres"] *= open_to_discovery[:, None, None]
 
-        index, is_new = selection.stable_top_k(propagated["pres"][..., 0], discovered["pres"][..., 0])
-        selected = self._select(index, is_new, propagated, discovered)
-        shown = selected["pres"][..., 0] > self.presence_threshold
-        born = is_new & shown
-        newborn_id = state["next_id"][:, None] + tf.cumsum(tf.cast(born, tf.int32), axis=1) - 1
-        track_id = tf.where(is_new, tf.where(born, newborn_id, -1), state["track_id"])
+        selected, index, is_new = select(propagated, discovered, self.initial_hidden)
+        is_shown = selected["pres"][..., 0] > self.presence_threshold
+        track_id, shown_id, next_id = identities(state["track_id"], state["next_id"], is_new, is_shown)
 
         next_state = {
             "objects": selected,
             "track_id": track_id,
-            "next_id": state["next_id"] + tf.reduce_sum(tf.cast(born, tf.int32), axis=1),
+            "next_id": next_id,
             "frame": state["frame"] + 1,
             "crop_offset": state["crop_offset"],
         }
@@ -309,7 +307,7 @@ class SILOT(VideoModel):
             "discovery": discovery_stage,
             "discovered": discovered,
             "selected": selected,
-            "selection": {"index": index, "is_new": is_new, "track_id": tf.where(shown, track_id, -1)},
+            "selection": {"index": index, "is_new": is_new, "track_id": shown_id},
         }
         return next_state, stages
 
@@ -339,18 +337,6 @@ class SILOT(VideoModel):
             source_mask=mask,
         )
         return tf.reshape(known, [-1, rows, columns, known.shape[-1]])
-
-    def _select(self, index, is_new, propagated, discovered):
-        """Records of the selected objects; all entering fields are gathered at once."""
-        sizes = {name: size or self.what_size for name, size in PROPOSED_FIELDS.items()}
-        packed = [tf.concat([source[name] for name in sizes], axis=-1) for source in (propagated, discovered)]
-        chosen = tf.split(selection.choose(is_new, index, *packed), list(sizes.values()), axis=-1)
-        selected = dict(zip(sizes, chosen, strict=True))
-        new = is_new[..., None]
-        selected["hidden"] = tf.where(new, self.initial_hidden, propagated["hidden"])
-        selected["hidden_prior"] = tf.where(new, self.initial_hidden, propagated["hidden_prior"])
-        selected["exists"] = tf.where(new, 1.0, propagated["exists"])
-        return selected
 
     def _crop(self, frame, box):
         """Glimpses at anchor-unit boxes."""

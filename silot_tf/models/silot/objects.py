@@ -20,15 +20,7 @@ import tensorflow as tf
 LOGIT_LIMIT = 10.0
 
 #: Fields that discovery produces and selection moves into freed slots.
-PROPOSED_FIELDS = {
-    "box": 4,
-    "position": 2,
-    "size_logit": 2,
-    "what": None,
-    "depth_logit": 1,
-    "depth": 1,
-    "pres": 1,
-}
+PROPOSED_FIELDS = ("box", "position", "size_logit", "what", "depth_logit", "depth", "pres")
 
 
 def squash(logit) -> tf.Tensor:
