@@ -22,7 +22,7 @@ from silot_tf import files
 from silot_tf.data.video_clips import VideoView
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
-from silot_tf.evaluation import reconstruction, video_tracks
+from silot_tf.evaluation import reconstruction, sprites, video_tracks
 from silot_tf.evaluation.streaming import VideoStream
 from silot_tf.ops.boxes import iou_matrix
 from silot_tf.reporting import drawing
@@ -100,9 +100,10 @@ class Tracker:
         Raises:
           UserError: see `VideoFile.frames`; also if the folder cannot be written. Nothing is left behind.
         """
-        stream = VideoStream(model, chunk_frames=self.chunk_frames, reconstruction=True, object_keys=KEYS)
+        keys = (*KEYS, "what") if model.has_sprites else KEYS
+        stream = VideoStream(model, chunk_frames=self.chunk_frames, reconstruction=True, object_keys=keys)
         waiting, seen = collections.deque(), []
-        examples = _Examples(self.example_clips, self.example_frames, num_frames)
+        examples = _Examples(self.example_clips, self.example_frames, num_frames, model)
         sums, count, size = {}, 0, None
         tighten = self.tighten and view.choices.background != "none"
         bar = progress.bar(total=num_frames, desc="tracking", unit=" frames")
@@ -318,18 +319,23 @@ def draw(frame: np.ndarray, rows, factor: int = 1) -> np.ndarray:
 class _Examples:
     """Picks a few stretches of the video for the report."""
 
-    def __init__(self, clips: int, length: int, num_frames: int | None):
+    def __init__(self, clips: int, length: int, num_frames: int | None, model):
         total = num_frames or clips * length
         clips = min(clips, max(1, total // length)) if clips else 0
         length = min(length, total)
         self.first = np.unique(np.linspace(0, total - length, clips).round().astype(int)).tolist() if clips else []
-        self._length, self._parts = length, [[] for _ in self.first]
+        self._length, self._parts, self._model = length, [[] for _ in self.first], model
 
     def add(self, start: int, pictures: np.ndarray, chunk: dict, view: VideoView) -> None:
         for first, parts in zip(self.first, self._parts, strict=True):
             for t in range(max(0, first - start), min(len(pictures), first + self._length - start)):
                 rebuilt = chunk["reconstruction"][0, t]
                 objects = {key: chunk["objects"][key][0, t] for key in KEYS}
+                if self._model.has_sprites:
+                    decoded = sprites.record(self._model, chunk["objects"]["what"][0, t], objects["pres"][..., 0])
+                    colour = view.shown_alone(np.float32(decoded[..., :3]) / 255)
+                    opacity = decoded[..., 3:]
+                    objects["sprites"] = np.concatenate([np.where(opacity > 0, colour, 0), opacity], axis=-1)
                 parts.append((view.shown(pictures[t]), view.shown(rebuilt), objects))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -337,8 +343,10 @@ class _Examples:
         if not whole:
             return {}
         video, rebuilt = (np.stack([[part[i] for part in parts] for _, parts in whole]) for i in (0, 1))
-        stacked = {k: np.stack([[part[2][k] for part in parts] for _, parts in whole]) for k in KEYS}
-        return {
+        names = whole[0][1][0][2]
+        stacked = {name: np.stack([[part[2][name] for part in parts] for _, parts in whole]) for name in names}
+        drawn = {"sprites": stacked["sprites"]} if "sprites" in stacked else {}
+        return drawn | {
             "video": video,
             "reconstruction": rebuilt,
             "boxes": stacked["where"],
