@@ -15,7 +15,9 @@ def record(model, what: np.ndarray, pres: np.ndarray) -> np.ndarray:
       pres: `[...]` presence; where it is not a number, nothing is decoded.
     """
     chosen = np.asarray(pres) > FAINTEST
-    decoded = np.asarray(model.sprites(np.asarray(what, np.float32)[chosen]))
+    # One more than is wanted: where nothing is present, there is still something to decode.
+    rows = np.append(np.asarray(what, np.float32)[chosen], np.zeros((1, what.shape[-1]), np.float32), axis=0)
+    decoded = np.asarray(model.sprites(rows))[:-1]
     sprites = np.zeros((*chosen.shape, *decoded.shape[1:]), np.uint8)
     sprites[chosen] = np.rint(255 * np.clip(np.nan_to_num(decoded), 0, 1))
     return sprites

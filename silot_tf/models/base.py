@@ -99,7 +99,8 @@ class VideoModel(keras.Model, abc.ABC):
         nor an exported step carries it.
 
         Args:
-          what: `[..., A]` appearances, as `outputs["objects"]["what"]` of objects that are present; any leading axes.
+          what: `[..., A]` appearances, as `outputs["objects"]["what"]` of objects that are present; any leading
+            axes, but at least one object.
 
         Returns:
           `[..., h, w, 4]` float32 in [0, 1]: colour (red, green, blue) and opacity; h and w are the decoder's.

@@ -80,6 +80,7 @@ class Shaded(DriftingBoxes):
         return outputs, state
 
     def sprites(self, what):
+        assert tf.size(what) > 0  # layers need not take batches of nothing
         shade = tf.convert_to_tensor(what)[..., None, None, :1]
         return tf.tile(
             tf.concat([shade, shade, shade, tf.ones_like(shade)], -1), [1] * (len(what.shape) - 1) + [2, 5, 1]

@@ -257,8 +257,8 @@ def test_sprites_are_drawn_below_the_cut_outs_over_a_checkerboard(open_page, add
             for place in ((0.2, 0.2), (0.8, 0.4)):
                 assert strip_pixel(page, frame, 2, *place) == pytest.approx([*colour, 255], abs=1), (frame, place)
             behind = {tuple(strip_pixel(page, frame, 2, y, 0.8)) for y in np.linspace(0.1, 0.9, 20)}
-            assert behind == {(152, 162, 173, 255), (102, 112, 124, 255)}
-    assert "decodes of the object alone" in page.locator("#appearance-caption").inner_text()
+            assert behind == {(127, 137, 148, 255), (89, 98, 109, 255)}
+    assert "decoded alone" in page.locator("#appearance-caption").inner_text()
     page.keyboard.press("Home")
     page.locator("#appearance").click(position={"x": 4 + 62 * 2 + 20, "y": 140})
     assert frame_of(page) == 2
@@ -289,7 +289,7 @@ def test_there_is_no_row_for_sprites_that_were_not_recorded(open_page, tmp_path)
         view(page, name)
         heights[name] = page.locator("#appearance").bounding_box()["height"]
         words = page.locator("#appearance-caption").inner_text()
-        assert ("decodes" in words) == (name == "Posterior") and "reconstruction" in words
+        assert ("decoded" in words) == (name == "Posterior") and "reconstruction" in words
     assert heights["Prior roll-out"] == heights["What if"] == heights["Posterior"] - 57
 
 

@@ -1,8 +1,8 @@
 // Appearance of the followed object, frame by frame: cut-outs, and what is decoded of it alone. Lengths are CSS pixels.
 const CELL = 53, GAP = 4, COLUMN = 62, LABEL = 15;
-const SQUARE = 6, SQUARES = ["#98a2ad", "#66707c"]; // of the checkerboard
+const SQUARE = 6, SQUARES = ["#7f8994", "#59626d"]; // of the checkerboard
 const CUTS_CAPTION = "Appearance frame by frame, cut out under the box: input above, reconstruction below";
-const SPRITES_CAPTION = "Appearance frame by frame: input and reconstruction cut out under the box; below, what the model decodes of the object alone, on a checkerboard where it is clear";
+const SPRITES_CAPTION = "Appearance frame by frame: input and reconstruction, cut out under the box, and the object decoded alone, on a checkerboard";
 
 /** Frames whose cut-outs fit side by side, around the current one. */
 function appearanceFrames() {
