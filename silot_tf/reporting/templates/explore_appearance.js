@@ -2,7 +2,7 @@
 const CELL = 53, GAP = 4, COLUMN = 62, LABEL = 15;
 const SQUARE = 6, SQUARES = ["#7f8994", "#59626d"]; // of the checkerboard
 const CUTS_CAPTION = "Appearance frame by frame, cut out under the box: input above, reconstruction below";
-const SPRITES_CAPTION = "Appearance frame by frame: input and reconstruction, cut out under the box, and the object decoded alone, on a checkerboard";
+const SPRITES_CAPTION = "Appearance frame by frame, under the box: input, reconstruction, and the object decoded alone (checkerboard where it is clear)";
 
 /** Frames whose cut-outs fit side by side, around the current one. */
 function appearanceFrames() {
