@@ -67,10 +67,10 @@ class VideoView:
         return self._over(self._behind(seen.shape[-3:-1], offset), seen)
 
     def shown_alone(self, seen: np.ndarray) -> np.ndarray:
-        """The same of pictures that have no place in the frame: differences are shown on grey."""
+        """`[...,h,w,3]` uint8: the same of pictures that have no place in the frame; differences are shown on grey."""
         if self.choices.view == "frames":
             return self.shown(seen)
-        return self._over(128, seen)
+        return self._over(np.full(3, 128), seen)
 
     def _over(self, behind, seen: np.ndarray) -> np.ndarray:
         """`[...,h,w,3]` uint8 of differences `seen` to what is behind them."""
