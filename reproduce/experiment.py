@@ -124,7 +124,7 @@ class Experiment:
 
         def examples(model):
             first = next(iter(dataset.validation_batches(evaluator.batch_size)))
-            return evaluator.example_clips(model, first, seed, clips=self.training_examples)
+            return evaluator.example_clips(model, first, seed, clips=self.training_examples, with_sprites=False)
 
         def write_operative_config():
             configuration.write(run_dir, configuration.OPERATIVE_FILE, configuration.operative())

@@ -17,7 +17,7 @@ from reproduce.track_files import TrackFiles
 from silot_tf.data.video_clips import VideoView
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
-from silot_tf.evaluation import frame_tracks, reconstruction
+from silot_tf.evaluation import frame_tracks, reconstruction, sprites
 from silot_tf.evaluation.frame_tracks import FrameTracks
 from silot_tf.evaluation.reconnection import Reconnection
 from silot_tf.evaluation.streaming import VideoStream
@@ -105,9 +105,10 @@ class Tracker:
         Raises:
           UserError: see `VideoFile.frames`; also if the folder cannot be written. Nothing is left behind.
         """
-        stream = VideoStream(model, chunk_frames=self.chunk_frames, reconstruction=True, object_keys=KEYS)
+        keys = (*KEYS, "what") if model.has_sprites else KEYS
+        stream = VideoStream(model, chunk_frames=self.chunk_frames, reconstruction=True, object_keys=keys)
         waiting, seen = collections.deque(), []
-        examples = _Examples(self.example_clips, self.example_frames, num_frames, view)
+        examples = _Examples(self.example_clips, self.example_frames, num_frames, model, view)
         sums, count, size = {}, 0, None
         tighten = self.tighten and view.choices.background != "none"
         reconnection = Reconnection(self.reconnect_frames, self.reconnect_reach)
@@ -130,7 +131,7 @@ class Tracker:
                 _add(sums, chunk, pictures)
                 for t in range(length):
                     count += 1
-                    (frame, foreground), objects = waiting.popleft(), {k: chunk["objects"][k][0, t] for k in KEYS}
+                    (frame, foreground), objects = waiting.popleft(), {k: chunk["objects"][k][0, t] for k in keys}
                     size = size or frame.shape[:2]
                     tracks = self._cleaned(frame_tracks.of_outputs(objects, size), foreground, size)
                     named = reconnection.rename(count, tracks.track_id, tracks.edges)
@@ -152,32 +153,42 @@ class Tracker:
 class _Examples:
     """Picks a few stretches of the video for the report, with the objects as the files tell them."""
 
-    def __init__(self, clips: int, length: int, num_frames: int | None, view: VideoView):
+    def __init__(self, clips: int, length: int, num_frames: int | None, model, view: VideoView):
         total = num_frames or clips * length
         clips = min(clips, max(1, total // length)) if clips else 0
         length = min(length, total)
         self.first = np.unique(np.linspace(0, total - length, clips).round().astype(int)).tolist() if clips else []
-        self._length, self._parts, self._view = length, [[] for _ in self.first], view
+        self._length, self._parts, self._model, self._view = length, [[] for _ in self.first], model, view
 
     def add(self, number: int, seen, rebuilt, objects: dict, tracks: FrameTracks, size: tuple[int, int]) -> None:
         """Frame `number`, counted from 0: what the model sees, its reconstruction, its objects, and the tracks told."""
         for first, parts in zip(self.first, self._parts, strict=True):
             if first <= number < first + self._length:
-                told = {key: value.copy() for key, value in objects.items()}
+                told = {key: objects[key].copy() for key in KEYS}
                 told["pres"][objects["track_id"] >= 0] = 0  # but for those that are told
                 told["track_id"][:] = -1
                 for key, value in (("where", tracks.where(size)), ("pres", tracks.presence[:, None])):
                     told[key][tracks.slot] = value
                 told["track_id"][tracks.slot] = tracks.track_id
+                if self._model.has_sprites:
+                    told["sprites"] = self._sprites(objects["what"], told["pres"][..., 0])
                 parts.append((self._view.shown(seen), self._view.shown(rebuilt), told))
+
+    def _sprites(self, what, pres) -> np.ndarray:
+        """`[K,h,w,4]` uint8, colours as they are shown."""
+        decoded = sprites.record(self._model, what, pres)
+        colour, opacity = self._view.shown_alone(np.float32(decoded[..., :3]) / 255), decoded[..., 3:]
+        return np.concatenate([np.where(opacity > 0, colour, 0), opacity], axis=-1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         whole = [(n, parts) for n, parts in zip(self.first, self._parts, strict=True) if len(parts) == self._length]
         if not whole:
             return {}
         video, rebuilt = (np.stack([[part[i] for part in parts] for _, parts in whole]) for i in (0, 1))
-        stacked = {k: np.stack([[part[2][k] for part in parts] for _, parts in whole]) for k in KEYS}
-        return {
+        names = whole[0][1][0][2]
+        stacked = {name: np.stack([[part[2][name] for part in parts] for _, parts in whole]) for name in names}
+        drawn = {"sprites": stacked["sprites"]} if "sprites" in stacked else {}
+        return drawn | {
             "video": video,
             "reconstruction": rebuilt,
             "boxes": stacked["where"],

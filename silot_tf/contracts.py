@@ -19,6 +19,7 @@ outputs (what a model returns for a clip):
     objects         where [B,T,K,4], what [B,T,K,A], depth [B,T,K,1], pres [B,T,K,1] in [0, 1],
                     track_id [B,T,K] int32 (-1 = none), is_new [B,T,K] bool (first frame of the slot's object);
                     optional confidence [B,T,K,1] where pres is a yes or no: how sure the model is of it
+                    (`VideoModel.sprites` makes pictures of `what`, for models that can)
     features        [B,T,F] float32, optional: what the model knows of a frame as one vector, for classifiers on top
     Models without boxes give `mask [B,T,K,H,W]` instead of `where`. Models without objects have one slot, always empty.
 

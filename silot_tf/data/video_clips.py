@@ -64,7 +64,16 @@ class VideoView:
         """
         if self.choices.view == "frames":
             return np.round(np.clip(seen, 0, 1) * 255).astype(np.uint8)
-        behind = self._behind(seen.shape[-3:-1], offset)
+        return self._over(self._behind(seen.shape[-3:-1], offset), seen)
+
+    def shown_alone(self, seen: np.ndarray) -> np.ndarray:
+        """`[...,h,w,3]` uint8: the same of pictures that have no place in the frame; differences are shown on grey."""
+        if self.choices.view == "frames":
+            return self.shown(seen)
+        return self._over(np.full(3, 128), seen)
+
+    def _over(self, behind, seen: np.ndarray) -> np.ndarray:
+        """`[...,h,w,3]` uint8 of differences `seen` to what is behind them."""
         difference = seen - GREY if self.choices.view == "difference" else seen[..., 1:2] - seen[..., :1]
         return np.round(np.clip(behind + difference * (255 / self.choices.contrast), 0, 255)).astype(np.uint8)
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from silot_tf.errors import UserError
-from silot_tf.evaluation import aggregation, detection, mot, protocol, reconstruction, tracks
+from silot_tf.evaluation import aggregation, detection, mot, protocol, reconstruction, sprites, tracks
 from silot_tf.evaluation.streaming import VideoStream
 
 ROLLOUT_PREFIX = "rollout_"
@@ -119,7 +119,9 @@ class Evaluator:
             prefix + name: value for prefix, metrics in collected.items() for name, value in metrics.result().items()
         }
 
-    def example_clips(self, model, batch: Mapping, seed: int, clips: int | None = None) -> dict[str, np.ndarray]:
+    def example_clips(
+        self, model, batch: Mapping, seed: int, clips: int | None = None, *, with_sprites: bool = True
+    ) -> dict[str, np.ndarray]:
         """Arrays of the first `clips` clips of a batch for pictures, as `results.write_examples` takes them.
 
         Args:
@@ -128,6 +130,7 @@ class Evaluator:
             used in `evaluate` needs no new compilation.
           seed: as in `evaluate`; a first batch gets the noise that it has there.
           clips: how many clips to return, None for all.
+          with_sprites: also `sprites`, of models that have them.
         """
         batch = {key: np.asarray(value) for key, value in batch.items()}
         self._check_length(batch)
@@ -147,6 +150,9 @@ class Evaluator:
             arrays[f"{prefix}depth"] = outputs["objects"]["depth"][..., 0]
             arrays[f"{prefix}track_id"] = outputs["objects"]["track_id"]
             arrays[f"{prefix}is_new"] = outputs["objects"].get("is_new", np.zeros(pres.shape, bool))
+            if with_sprites and model.has_sprites:
+                what = outputs["objects"]["what"]
+                arrays[f"{prefix}sprites"] = sprites.record(model, what[:clips], pres[:clips])
         arrays = {key: value[:clips] for key, value in arrays.items()}
         if self.rollout_from is not None:
             arrays["rollout_from"] = np.array(self.rollout_from)
@@ -188,7 +194,7 @@ class Evaluator:
                 chunk_frames=self.chunk_frames,
                 rollout_from=rollout_from,
                 reconstruction=True,
-                object_keys=_OBJECT_KEYS,
+                object_keys=(*_OBJECT_KEYS, "what") if model.has_sprites else _OBJECT_KEYS,
                 jit_compile=self._jit_compile,
             )
         return self._streams[rollout_from]

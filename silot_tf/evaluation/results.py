@@ -13,7 +13,9 @@ Values that are not finite are stored as null and read back as NaN.
     video [E,T,H,W,C], frame_mask [E,T]
     truth_boxes [E,T,N,4], truth_present [E,T,N], truth_track_id [E,T,N]
     reconstruction [E,T,H,W,C], boxes [E,T,K,4], pres, depth [E,T,K], track_id [E,T,K], is_new [E,T,K]
-    the last line again with prefix `rollout_`, and the scalar rollout_from: both only with a roll-out
+    sprites [E,T,K,h,w,4] uint8, optional: colour and opacity of what is decoded of each object alone, before its
+        presence; 0 where that is next to nothing
+    the last two entries again with prefix `rollout_`, and the scalar rollout_from: both only with a roll-out
     condition [E] str, optional: test condition of each clip
     boxes, pres, track_id, is_new with prefix `baseline_<name>_`, optional: each baseline tuned for MOTA
 and optional, roll-outs after one of J objects was edited in one of V ways; F frames from rollout_from on:

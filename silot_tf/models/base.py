@@ -18,6 +18,9 @@ class VideoModel(keras.Model, abc.ABC):
     #: Whether `edit_state` works: objects can be taken out of the state, or moved in it.
     editable_state = False
 
+    #: Whether `sprites` works: what an object looks like can be decoded without the frame around it.
+    has_sprites = False
+
     #: Whether evaluation tells the model how many objects a clip has: `initial_state(..., object_count=[B] int32)`.
     is_told_count = False
 
@@ -88,6 +91,21 @@ class VideoModel(keras.Model, abc.ABC):
           shift: `[B,K,2]` float32 (y, x), by how much the object of each slot is moved, in fractions of the frame.
         """
         raise NotImplementedError(f"objects in the state of {type(self).__name__} cannot be edited")
+
+    def sprites(self, what):
+        """What objects look like by themselves, before presence and place, and whatever is in front of or behind them.
+
+        Models that offer this set `has_sprites`. It is for pictures, and no part of `outputs`, so that neither training
+        nor an exported step carries it.
+
+        Args:
+          what: `[..., A]` appearances, as `outputs["objects"]["what"]` of objects that are present; any leading
+            axes, but at least one object.
+
+        Returns:
+          `[..., h, w, 4]` float32 in [0, 1]: colour (red, green, blue) and opacity; h and w are the decoder's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} decodes no objects by themselves")
 
     def bound(
         self,

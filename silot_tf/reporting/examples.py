@@ -13,7 +13,8 @@ Arrays that are read (N clips, T frames, H W C image, K slots, M annotated objec
     reconstruction       [N,T,H,W,C] like video
     boxes                [N,T,K,4] float, optional; with it pres [N,T,K], track_id [N,T,K], is_new [N,T,K]
     depth                [N,T,K] float, optional, beside boxes
-    rollout_...          optional: the last three lines for the prior roll-out
+    sprites              [N,T,K,h,w,4] uint8, optional, beside boxes: colour and opacity of objects by themselves
+    rollout_...          optional: the last four entries for the prior roll-out
     baseline_<name>_...  optional: boxes and what comes with them, for each baseline
     what_if_...          optional: roll-outs after an edit, as `silot_tf.evaluation.results` describes them
 """
@@ -33,13 +34,17 @@ FIELDS = ("boxes", "pres", "track_id", "is_new")
 
 @dataclasses.dataclass(frozen=True)
 class Objects:
-    """Boxes of one clip: `boxes [T,K,4]`, `pres [T,K]`, `track_id [T,K]`, `is_new [T,K]`, `depth [T,K]` if recorded."""
+    """Boxes of one clip: `boxes [T,K,4]`, `pres [T,K]`, `track_id [T,K]`, `is_new [T,K]`.
+
+    Where they were recorded, also `depth [T,K]` and `sprites [T,K,h,w,4]` uint8 (colour and opacity).
+    """
 
     boxes: np.ndarray
     pres: np.ndarray
     track_id: np.ndarray
     is_new: np.ndarray
     depth: np.ndarray | None = None
+    sprites: np.ndarray | None = None
 
     def first_frames(self, number: int) -> "Objects":
         """The objects of the first `number` frames."""
@@ -195,8 +200,8 @@ def _clip(arrays: dict[str, np.ndarray], n: int) -> Clip:
 def _predicted(arrays: dict[str, np.ndarray], prefix: str, n: int, mask: np.ndarray) -> Objects:
     """Boxes of clip n and what comes with them."""
     boxes, pres, ids, is_new = (arrays[prefix + field][n] for field in FIELDS)
-    depth = arrays[prefix + "depth"][n] if prefix + "depth" in arrays else None
-    return _objects(boxes, pres[..., 0] if pres.ndim == 3 else pres, ids, is_new, mask, depth)
+    depth, sprites = (arrays[prefix + f][n] if prefix + f in arrays else None for f in ("depth", "sprites"))
+    return _objects(boxes, pres[..., 0] if pres.ndim == 3 else pres, ids, is_new, mask, depth, sprites)
 
 
 def _what_ifs(arrays: dict[str, np.ndarray], n: int, mask: np.ndarray, first: int) -> Iterator[WhatIf]:
@@ -219,15 +224,18 @@ def _what_ifs(arrays: dict[str, np.ndarray], n: int, mask: np.ndarray, first: in
             )
 
 
-def _objects(boxes, pres, track_id, is_new, mask: np.ndarray, depth=None) -> Objects:
+def _objects(boxes, pres, track_id, is_new, mask: np.ndarray, depth=None, sprites=None) -> Objects:
     """Objects of the frames in `mask`; ValueError where shapes disagree."""
     if boxes.shape[-1] != 4 or not boxes.shape[:2] == pres.shape == track_id.shape == is_new.shape:
         raise ValueError(f"boxes {boxes.shape}, pres {pres.shape}, track_id {track_id.shape}, is_new {is_new.shape}")
+    if sprites is not None and (sprites.ndim != 5 or sprites.shape[-1] != 4 or sprites.shape[:2] != pres.shape):
+        raise ValueError(f"sprites {sprites.shape}, pres {pres.shape}")
     if len(boxes) != len(mask):
         raise ValueError(f"boxes for {len(boxes)} frames, video of {len(mask)}")
     boxes, pres = boxes[mask].astype(np.float64), pres[mask].astype(np.float64)
     depth = None if depth is None else depth[mask].astype(np.float64)
-    return Objects(boxes, pres, track_id[mask], is_new[mask].astype(bool), depth)
+    sprites = None if sprites is None else sprites[mask]
+    return Objects(boxes, pres, track_id[mask], is_new[mask].astype(bool), depth, sprites)
 
 
 def _bytes(images) -> np.ndarray:

@@ -15,7 +15,7 @@ import markupsafe
 from silot_tf.evaluation.results import EXAMPLES_FILE, FOLDER, FURTHER, read_further
 from silot_tf.reporting import pages
 from silot_tf.reporting.examples import Clip, read_examples, spread_over_conditions
-from silot_tf.reporting.explore_data import clip_entry, edit_entries
+from silot_tf.reporting.explore_data import clip_entry, edit_entries, sprite_sheets
 from silot_tf.reporting.runs import Run
 from silot_tf.reporting.sections import MODE_TITLES
 from silot_tf.reporting.videos import ClipStyle
@@ -24,7 +24,7 @@ PAGE = "explore.html"
 #: What pictures and boxes of a page may come to, in bytes; the first clip is always there.
 MOST_BYTES = 4_500_000
 LONGEST = 200  # frames; longer clips end there
-_SCRIPTS = ("explore_drawing.js", "explore_charts.js", "explore.js")
+_SCRIPTS = ("explore_drawing.js", "explore_charts.js", "explore_appearance.js", "explore.js")
 
 
 def explore_page(
@@ -54,8 +54,18 @@ def explore_page(
             baseline["name"] = labels.get(baseline["name"].replace(" ", "_"), baseline["name"])
         size += _size(entry)
         clips.append((entry, clip))
+    bare = 0
+    for entry, clip in clips:  # plain views of all clips come first, then sprites of all, and edits at last
+        sheets = sprite_sheets(clip, style.threshold)
+        if size + _size(sheets) > MOST_BYTES:
+            bare += 1
+            continue
+        for view, own in zip(entry["views"], sheets, strict=True):
+            for track, sprites in zip(view["tracks"] or (), own, strict=True):
+                track["sprites"] = sprites
+        size += _size(sheets)
     cut = 0
-    for entry, clip in clips:  # plain views of all clips come before edits of any
+    for entry, clip in clips:
         edits = edit_entries(clip, style.threshold) if not cut else []
         if cut or size + _size(edits) > MOST_BYTES:
             cut += bool(clip.what_ifs)
@@ -76,7 +86,7 @@ def explore_page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         data=markupsafe.Markup(_json(data)),
         clips=[entry["title"] for entry, _ in clips],
-        notes=_notes(found, clips, left_out, cut),
+        notes=_notes(found, clips, left_out, bare, cut),
     )
     return page, len(clips)
 
@@ -112,12 +122,14 @@ def _shortened(clip: Clip) -> Clip:
     return clip if len(clip.video) <= LONGEST else clip.first_frames(LONGEST)
 
 
-def _notes(found: list, clips: list, left_out: int, cut: int) -> list[str]:
+def _notes(found: list, clips: list, left_out: int, bare: int, cut: int) -> list[str]:
     """What readers should know about what is missing, one sentence each."""
     notes = []
     where = f"{FOLDER}/{EXAMPLES_FILE}"
     if left_out:
         notes.append(f"{left_out} further clips are left out to keep this page small; they are in {where}.")
+    if bare:
+        notes.append(f"Decoded objects of {bare} clips are left out to keep this page small; they are in {where}.")
     if cut:
         notes.append(f"The what-if roll-outs of {cut} clips are left out to keep this page small; see {where}.")
     if any(len(clip.video) > LONGEST for _, clip in found):

@@ -226,6 +226,19 @@ def test_objects_can_be_taken_out_of_the_state_and_moved_in_it(subject):
     assert_equal(model.edit_state(moved, shape, remove=none, shift=-shift), state, **CLOSE)
 
 
+def test_sprites_are_pictures_of_every_object_and_no_part_of_the_outputs(subject, outputs):
+    model, what = subject.model, outputs[0]["objects"]["what"]
+    if not model.has_sprites:
+        with pytest.raises(NotImplementedError, match=type(model).__name__):
+            model.sprites(what)
+        return
+    sprites = model.sprites(what)
+    assert sprites.shape[:3] == what.shape[:3] and sprites.shape[5:] == (4,) and sprites.dtype == tf.float32
+    assert np.all((sprites >= 0) & (sprites <= 1))
+    assert_equal(model.sprites(what[0, 0, 0]), sprites[0, 0, 0], **CLOSE)
+    assert "sprites" not in outputs[0]["objects"]
+
+
 def test_the_seed_decides_everything(subject):
     model, video = subject.model, subject.video()
     terms, outputs = model.loss_terms(batch_of(video), annealed(model), seed=SEED)

@@ -114,6 +114,15 @@ def test_foreground_is_shown_by_its_brightness_on_the_background():
     np.testing.assert_array_equal(view.shown(part, (2, 3)), frame[2:, 3:])
 
 
+def test_what_has_no_place_in_the_frame_is_shown_on_grey():
+    view = foreground_view()
+    nothing, dark = np.zeros((2, 3, 3)), np.array([0.5, 0, 0]) * np.ones((2, 3, 1))
+    assert view.shown_alone(dark).shape == (2, 3, 3) and view.shown_alone(dark).dtype == np.uint8
+    assert np.all(view.shown_alone(nothing) == 128) and np.all(view.shown_alone(dark) < 100)
+    plain = dataclasses.replace(view, choices=dataclasses.replace(view.choices, view="frames"))
+    np.testing.assert_array_equal(plain.shown_alone(dark)[0, 0], [128, 0, 0])
+
+
 def test_clips_are_crops_of_successive_frames_at_their_offset(prepared):
     dataset = prepared()
     batch = dataset.batch(np.random.default_rng(3), 8)

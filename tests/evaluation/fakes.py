@@ -66,6 +66,27 @@ class DriftingBoxes(VideoModel):
         return {"reconstruction": keras.ops.zeros(batch["video"].shape[:2])}, outputs
 
 
+class Shaded(DriftingBoxes):
+    """Objects that come and go, each of a shade of its own that changes with its depth; sprites are of that shade."""
+
+    has_sprites = True
+
+    def one_frame(self, frame, state, seed, rollout_from):
+        outputs, state = super().one_frame(frame, state, seed, rollout_from)
+        objects = outputs["objects"]
+        own = tf.range(SLOTS, dtype=tf.float32)[None, :, None] / 10
+        objects["what"] = tf.concat([0.5 * objects["depth"] + own, objects["pres"]], axis=-1)
+        objects["pres"] = tf.where(objects["is_new"][..., None], 0.004, objects["pres"])
+        return outputs, state
+
+    def sprites(self, what):
+        assert tf.size(what) > 0  # layers need not take batches of nothing
+        shade = tf.convert_to_tensor(what)[..., None, None, :1]
+        return tf.tile(
+            tf.concat([shade, shade, shade, tf.ones_like(shade)], -1), [1] * (len(what.shape) - 1) + [2, 5, 1]
+        )
+
+
 class Oracle(DriftingBoxes):
     """Reads boxes from the frames: the brightest pixel of channel k is the top-left corner of object k."""
 

@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 
 from silot_tf.errors import UserError
-from silot_tf.evaluation import reconstruction, tracks
+from silot_tf.evaluation import reconstruction, sprites, tracks
 from silot_tf.evaluation.aggregation import SetMetrics
 from silot_tf.evaluation.evaluator import Evaluator
-from tests.evaluation.fakes import SLOTS, DriftingBoxes, Oracle, corner_batch
+from tests.evaluation.fakes import SLOTS, DriftingBoxes, Oracle, Shaded, corner_batch
 
 
 def batches(sizes, frames=6, seed=0):
@@ -194,3 +194,34 @@ def test_tables_of_every_batch_and_mode_are_handed_on():
         for clips in seen[prefix]:
             again.add(clips)
         assert all(values[prefix + name] == value for name, value in again.result().items())
+
+
+def test_sprites_of_example_clips_are_those_of_the_objects_that_are_there():
+    model, batch, evaluator = Shaded(), batches([3], frames=6)[0], Evaluator(chunk_frames=4)
+    evaluator.evaluate(model, [batch], seed=3)
+    traces = model.traces
+    arrays = evaluator.example_clips(model, batch, seed=3, clips=2)
+    assert model.traces == traces  # nothing is compiled for them
+    for prefix, rollout_from in (("", None), ("rollout_", 3)):
+        outputs, _ = Shaded().unroll(tf.constant(batch["video"]), seed=tf.constant([3, 0]), rollout_from=rollout_from)
+        shade = np.rint(255 * outputs["objects"]["what"].numpy()[:2, ..., :1])[..., None, None]
+        found, there = arrays[f"{prefix}sprites"], arrays[f"{prefix}pres"] > 0.005
+        assert found.shape == (2, 6, SLOTS, 2, 5, 4) and found.dtype == np.uint8
+        assert 0 < there.sum() < there.size
+        expected = np.where(there[..., None, None, None], np.broadcast_to(shade, found.shape), 0)
+        np.testing.assert_allclose(found[..., :3], expected[..., :3], atol=1)
+        np.testing.assert_array_equal(found[..., 3], np.where(there[..., None, None], 255, 0) + 0 * found[..., 3])
+
+
+def test_sprites_are_left_out_where_nobody_looks_or_the_model_has_none():
+    (batch,) = batches([1])
+    for model, settings in ((Shaded(), {"with_sprites": False}), (DriftingBoxes(), {})):
+        arrays = Evaluator().example_clips(model, batch, seed=0, **settings)
+        assert not [name for name in arrays if "sprites" in name]
+
+
+def test_sprites_of_a_diverged_model_are_harmless():
+    what, pres = np.array([[0.2, 1], [np.nan, 1], [0.4, 1]]), np.array([np.nan, 0.9, 0.9])
+    found = sprites.record(Shaded(), what, pres)
+    np.testing.assert_array_equal(found[:, 0, 0], [[0, 0, 0, 0], [0, 0, 0, 255], [102, 102, 102, 255]])
+    assert sprites.record(Shaded(), what, np.zeros(3)).shape == (3, 2, 5, 4)

@@ -44,6 +44,7 @@ def test_clips_of_conditions_with_fewer_objects_are_filled_up_with_empty_ones():
     parts = [
         {
             "pres": np.ones((2, 3, k)),
+            "sprites": np.full((2, 3, k, 2, 5, 4), 7, np.uint8),
             "baseline_c_track_id": np.zeros((2, 3, k), np.int32),
             "condition": np.array([f"{k} digits"] * 2),
             "rollout_from": np.array(3),
@@ -53,6 +54,8 @@ def test_clips_of_conditions_with_fewer_objects_are_filled_up_with_empty_ones():
     joined = results.join_examples(parts)
     assert joined["pres"].shape == (4, 3, 3) and joined["rollout_from"] == 3
     np.testing.assert_array_equal(joined["pres"][0, 0], [1, 0, 0])
+    assert joined["sprites"].shape == (4, 3, 3, 2, 5, 4) and joined["sprites"].dtype == np.uint8
+    np.testing.assert_array_equal(joined["sprites"][0, 0, :, 1, 4, 3], [7, 0, 0])
     np.testing.assert_array_equal(joined["baseline_c_track_id"][0, 0], [0, -1, -1])
     np.testing.assert_array_equal(joined["baseline_c_track_id"][3, 2], [0, 0, 0])
     assert joined["condition"].tolist() == ["1 digits"] * 2 + ["3 digits"] * 2

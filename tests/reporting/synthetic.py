@@ -204,13 +204,21 @@ def example_arrays(rng, conditions, frames, clips, size, rollout=True, wobble=0.
 
 
 def exploration_arrays(rng, arrays) -> dict:
-    """What evaluation records for the page to explore: depths, a baseline, roll-outs without an object and moved ones.
+    """What evaluation records for the page to explore: depths, sprites, a baseline, roll-outs after an edit.
 
+    Sprites of slot k in frame t are 4 x 6 pixels of `sprite_colour(k, t)`, of which the right half is clear.
     Edits of the objects 0 and 1 of each clip: removed, and moved by a tenth of the frame to the right. The edited
     reconstruction is one shade of grey, 40 for the first roll-out of a clip, 20 more for each of the next.
     """
     first, shape = int(arrays["rollout_from"]), arrays["pres"].shape
     extras = {prefix + "depth": rng.uniform(0, 1, shape).astype(np.float32) for prefix in ("", "rollout_")}
+    slots, times = np.arange(shape[2]), np.arange(shape[1])[:, None]
+    for prefix in ("", "rollout_"):
+        there = arrays[f"{prefix}pres"][..., None, None] > 0
+        sprites = np.zeros((*shape, 4, 6, 4), np.uint8)
+        sprites[..., :3] = sprite_colour(slots, times, prefix)[:, :, None, None] * there[..., None]
+        sprites[..., 3] = 255 * (there & (np.arange(6) < 3))
+        extras[f"{prefix}sprites"] = sprites
     extras |= {
         f"baseline_connected_components_{name}": arrays[name] for name in ("boxes", "pres", "track_id", "is_new")
     }
@@ -235,6 +243,12 @@ def exploration_arrays(rng, arrays) -> dict:
         "shift": np.broadcast_to([[0.0, 0.0], [0.0, 0.1]], (clips, 2, 2, 2)),
     }
     return extras | {"what_if_" + name: value for name, value in what_if.items()}
+
+
+def sprite_colour(slot, frame, prefix="") -> np.ndarray:
+    """Colour `[...,3]` of the sprites of `exploration_arrays`."""
+    slot, frame = np.broadcast_arrays(slot, frame)
+    return np.stack([60 + 60 * slot, 20 + 30 * frame, np.full_like(slot, 90 if prefix else 10)], axis=-1)
 
 
 def _paint(boxes, colours, size: int, shown) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Contents of explore.html; how it works in a browser stands in test_explore_browser.py."""
 
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from silot_tf.errors import UserError
 from silot_tf.reporting import explore
 from silot_tf.reporting.drawing import track_colour
-from silot_tf.reporting.examples import Objects, read_examples
-from silot_tf.reporting.explore_data import edit_entries, sheet, tracks
+from silot_tf.reporting.examples import Objects, View, read_examples
+from silot_tf.reporting.explore_data import edit_entries, sheet, sprite_sheets, tracks
 from silot_tf.reporting.report import Report
-from tests.reporting.synthetic import write_explore_page, write_further, write_run
+from tests.reporting.synthetic import sprite_colour, write_explore_page, write_further, write_run
 
 
 def data_of(path) -> dict:
@@ -40,12 +42,12 @@ def page(run):
     return write_explore_page(run, title="Rings & <b>things</b>")
 
 
-def frames_of(entry, height, width, count):
+def frames_of(entry, height, width, count, mode="RGB"):
     """Frames of a sheet, decoded."""
     _, data = entry["source"].split(",")
-    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-    rows = image.reshape(-1, height, entry["columns"], width, 3).swapaxes(1, 2)
-    return rows.reshape(-1, height, width, 3)[:count]
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert(mode))
+    rows = image.reshape(-1, height, entry["columns"], width, len(mode)).swapaxes(1, 2)
+    return rows.reshape(-1, height, width, len(mode))[:count]
 
 
 @pytest.mark.parametrize(("count", "height", "width"), [(1, 5, 7), (8, 48, 48), (5, 21, 16)])
@@ -53,7 +55,17 @@ def test_sheets_hold_every_frame_without_loss(count, height, width):
     frames = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
     entry = sheet(frames, first=3)
     assert entry["first"] == 3 and entry["source"].startswith("data:image/webp;base64,")
+    assert entry["size"] == [height, width]
     np.testing.assert_array_equal(frames_of(entry, height, width, count), frames)
+
+
+def test_sheets_of_sprites_keep_their_opacity_without_loss():
+    sprites = np.random.default_rng(0).integers(0, 256, (7, 14, 10, 4), np.uint8)
+    sprites[2:4, ..., 3], sprites[4] = 255, 0
+    found = frames_of(sheet(sprites), 14, 10, 7, "RGBA")
+    np.testing.assert_array_equal(found[..., 3], sprites[..., 3])
+    visible = sprites[..., 3] > 0
+    np.testing.assert_array_equal(found[visible], sprites[visible])
 
 
 def test_large_frames_are_compressed_to_what_a_page_can_carry():
@@ -121,6 +133,34 @@ def test_clips_of_the_page_are_those_of_the_run(page, run):
         assert [baseline["name"] for baseline in entry["baselines"]] == ["connected components"]
 
 
+def test_sprites_are_those_of_each_track(page):
+    for entry in data_of(page)["clips"]:
+        for view, prefix in zip(entry["views"], ("", "rollout_"), strict=True):
+            assert view["tracks"]
+            for track in view["tracks"]:
+                count, first = len(track["boxes"]), track["first"]
+                assert track["sprites"]["size"] == [4, 6] and track["sprites"]["first"] == first
+                found = frames_of(track["sprites"], 4, 6, count, "RGBA")
+                assert np.all(found[:, :, :3, 3] == 255) and not found[:, :, 3:, 3].any()
+                expected = sprite_colour(track["id"], first + np.arange(count), prefix)[:, None, None]
+                np.testing.assert_array_equal(found[:, :, :3, :3], np.broadcast_to(expected, (count, 4, 3, 3)))
+        assert not [track for edit in entry["edits"] for track in edit["tracks"] if track["sprites"]]
+
+
+def test_sprites_follow_a_track_that_changes_its_slot_or_misses_a_frame(run):
+    clip = read_examples(run / "results" / "examples.npz").clips[0]
+    followed = objects([[0, -1], [-1, -1], [-1, 0]], [[1, 0], [0, 0], [0, 1]], np.zeros((3, 2)))
+    sprites = np.arange(1, 7, dtype=np.uint8).reshape(3, 2, 1, 1, 1) * np.uint8(40) * np.ones((2, 3, 4), np.uint8)
+    sprites[..., 3] = 255
+    view = View(clip.video, dataclasses.replace(followed, sprites=sprites))
+    ((entry,), others) = sprite_sheets(
+        dataclasses.replace(clip, views={"": view, "rollout_": View(clip.video, None)}), 0.5
+    )
+    assert others == []
+    found = frames_of(entry, 2, 3, 3, "RGBA")
+    np.testing.assert_array_equal(found[:, 0, 0], [[40, 40, 40, 255], [0, 0, 0, 0], [240, 240, 240, 255]])
+
+
 def test_edits_begin_with_the_first_unseen_frame_and_keep_the_past(page):
     entry = data_of(page)["clips"][2]
     plain = {track["id"]: track for track in entry["views"][1]["tracks"]}
@@ -167,7 +207,7 @@ def test_older_runs_make_a_page_that_says_what_was_not_recorded(tmp_path):
     page = write_explore_page(write_run(tmp_path / "run", rows=0))
     for entry in data_of(page)["clips"]:
         assert entry["edits"] == [] and entry["baselines"] == []
-        assert all(track["depth"] is None for view in entry["views"] for track in view["tracks"])
+        assert all(track["depth"] is track["sprites"] is None for view in entry["views"] for track in view["tracks"])
     assert "without recording depth" in page.read_text()
 
 
@@ -219,6 +259,30 @@ def test_long_clips_end_and_large_pages_leave_clips_out(tmp_path, monkeypatch):
     entries = data_of(write_explore_page(run))["clips"]
     assert 1 <= len(entries) < 3 and len(json.dumps(entries)) < whole / 3
     assert "left out to keep this page small" in page.read_text()
+
+
+def test_sprites_are_left_out_before_clips_are(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run", rows=0, frames=6, explorable=True)
+    entries = data_of(write_explore_page(run))["clips"]
+    plain = sum(len(json.dumps({**clip_without_sprites(entry), "edits": []})) for entry in entries)
+    monkeypatch.setattr(explore, "MOST_BYTES", plain)
+    page = write_explore_page(run)
+    assert [clip_without_sprites(entry) for entry in data_of(page)["clips"]] == [
+        {**clip_without_sprites(entry), "edits": []} for entry in entries
+    ]
+    assert "Decoded objects of" in page.read_text() and "what-if roll-outs of" in page.read_text()
+
+
+def clip_without_sprites(entry) -> dict:
+    views = [{**view, "tracks": [{**track, "sprites": None} for track in view["tracks"]]} for view in entry["views"]]
+    return {**entry, "views": views}
+
+
+def test_sprites_that_do_not_fit_are_refused_in_one_line(tmp_path):
+    run = write_run(tmp_path / "run", rows=0)
+    rewrite(run, sprites=np.zeros((3, 5, 3, 2, 2, 4), np.uint8))
+    with pytest.raises(UserError, match=r"do not fit together \(sprites \(5, 3, 2, 2, 4\), pres \(5, 4\)\)"):
+        write_explore_page(run)
 
 
 def test_boxes_that_are_no_numbers_are_told(tmp_path):

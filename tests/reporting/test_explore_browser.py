@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from silot_tf.reporting.examples import read_examples
-from tests.reporting.synthetic import write_explore_page, write_run
+from tests.reporting.synthetic import sprite_colour, write_explore_page, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `test`) to drive a browser")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -228,6 +228,69 @@ def test_an_object_is_chosen_by_its_box_or_in_the_list_and_followed(open_page, a
     assert len(pictures) == 3
     row.click()
     assert page.locator("#zooms").is_hidden()
+
+
+def strip_pixel(page, frame, row, share_y, share_x):
+    """Colour of the appearance strip at a share of the box (y, x), in the column of a frame, which becomes current."""
+    return page.evaluate(
+        """([t, row, y, x]) => {
+          goTo(t);
+          const canvas = document.getElementById("appearance"), box = boxAt(followed(), t, clip().size);
+          const column = appearanceFrames().indexOf(t), region = cutRegion(box), scale = 53 / region.height;
+          const left = 4 + column * 62 + (box.x - box.w / 2 + x * box.w - region.left) * scale;
+          const top = 2 + row * 57 + (box.y - box.h / 2 + y * box.h - region.top) * scale;
+          return [...canvas.getContext("2d").getImageData(Math.round(left), Math.round(top), 1, 1).data];
+        }""",
+        [frame, row, share_y, share_x],
+    )
+
+
+def test_sprites_are_drawn_below_the_cut_outs_over_a_checkerboard(open_page, address):
+    page = open_page(address)
+    page.select_option("#clip", label="3 digits")
+    page.keyboard.press("1")
+    for name, prefix in (("Posterior", ""), ("Prior roll-out", "rollout_")):
+        view(page, name)
+        until(page, "followed().sprites.image")
+        for frame in (1, FRAMES - 1):  # where object 1 is first seen, and last
+            colour = sprite_colour(1, frame, prefix).tolist()
+            for place in ((0.2, 0.2), (0.8, 0.4)):
+                assert strip_pixel(page, frame, 2, *place) == pytest.approx([*colour, 255], abs=1), (frame, place)
+            behind = {tuple(strip_pixel(page, frame, 2, y, 0.8)) for y in np.linspace(0.1, 0.9, 20)}
+            assert behind == {(127, 137, 148, 255), (89, 98, 109, 255)}
+    assert "decoded alone" in page.locator("#appearance-caption").inner_text()
+    page.keyboard.press("Home")
+    page.locator("#appearance").click(position={"x": 4 + 62 * 2 + 20, "y": 140})
+    assert frame_of(page) == 2
+
+
+def test_sprites_of_an_object_that_is_not_shown_are_dimmed_like_its_cut_outs(open_page, tmp_path):
+    def fading(stored):
+        last = np.arange(FRAMES)[:, None] == FRAMES - 1
+        return np.where(last, np.float32(0.2), stored["pres"])
+
+    page = open_page(changed(tmp_path, pres=fading))
+    page.select_option("#clip", label="3 digits")
+    page.keyboard.press("1")
+    until(page, "followed().sprites.image")
+    *colour, opacity = strip_pixel(page, FRAMES - 1, 2, 0.2, 0.2)
+    assert opacity == pytest.approx(0.45 * 255, abs=2)
+    assert colour == pytest.approx(sprite_colour(1, FRAMES - 1).tolist(), abs=3)
+    assert strip_pixel(page, FRAMES - 1, 0, 0.5, 0.5)[3] == pytest.approx(opacity, abs=2)
+
+
+def test_there_is_no_row_for_sprites_that_were_not_recorded(open_page, tmp_path):
+    page = open_page(changed(tmp_path, rollout_sprites=None))
+    page.select_option("#clip", label="3 digits")
+    page.keyboard.press("1")
+    until(page, "followed().sprites.image")
+    heights = {}
+    for name in ("Posterior", "Prior roll-out", "What if"):
+        view(page, name)
+        heights[name] = page.locator("#appearance").bounding_box()["height"]
+        words = page.locator("#appearance-caption").inner_text()
+        assert ("decoded" in words) == (name == "Posterior") and "reconstruction" in words
+    assert heights["Prior roll-out"] == heights["What if"] == heights["Posterior"] - 57
 
 
 def test_the_roll_out_and_edits_show_what_was_recorded(open_page, address):

@@ -14,7 +14,7 @@ from silot_tf.evaluation.evaluator import Evaluator
 from silot_tf.evaluation.over_time import OverTime
 from silot_tf.evaluation.tuning import TunedBaseline
 from silot_tf.models.baselines.connected_components import ConnectedComponents
-from tests.evaluation.fakes import SLOTS, DriftingBoxes, corner_batch
+from tests.evaluation.fakes import SLOTS, DriftingBoxes, Shaded, corner_batch
 from tests.evaluation.scenes import moving_batch
 
 FRAMES, LENGTHS = 7, (2, 5)
@@ -128,6 +128,12 @@ def test_file_says_what_was_tested_and_examples_lie_beside_it(tmp_path):
         assert arrays["reconstruction"].dtype == np.uint8 and list(arrays["condition"]) == ["3 objects"]
     document = scores_of(further_test(examples=0), tmp_path)
     assert not results.further_path(tmp_path, "longer").with_suffix(".npz").exists() and document["title"] == "longer"
+
+
+def test_examples_hold_sprites_of_models_that_have_them(tmp_path):
+    further_test(examples=1).run(tmp_path, Shaded(), 0, WEIGHTS)
+    with np.load(results.further_path(tmp_path, "longer").with_suffix(".npz")) as arrays:
+        assert arrays["sprites"].shape == (1, FRAMES, SLOTS, 2, 5, 4) and arrays["sprites"].any()
 
 
 def test_own_model_gets_the_weights():

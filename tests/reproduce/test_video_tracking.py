@@ -23,7 +23,7 @@ ROWS, COLUMNS = videos.SIZE
 class Oracle:
     """A model that knows where the squares are; the second one is there in every frame but the third to fifth."""
 
-    causal = True
+    causal = has_sprites = True
 
     def __init__(self):
         self.chunks = []
@@ -44,11 +44,15 @@ class Oracle:
         objects = {
             "where": tf.gather(where, here)[None],
             "pres": tf.cast(tf.gather(ids, here) >= 0, tf.float32)[None, ..., None],
+            "what": tf.tile(tf.constant([[[[0.75], [0.25], [0.5]]]]), [1, video.shape[1], 1, 1]),
             "depth": tf.zeros([1, video.shape[1], 3, 1]),
             "track_id": tf.gather(ids, here)[None],
             "is_new": tf.zeros([1, video.shape[1], 3], tf.bool),
         }
         return {"objects": objects, "reconstruction": video}, {"frame": state["frame"] + video.shape[1]}
+
+    def sprites(self, what):
+        return np.tile(np.asarray(what)[..., None, None, :], (2, 5, 4))
 
 
 @pytest.fixture
@@ -135,6 +139,17 @@ def test_examples_are_spread_over_the_video_and_look_like_it(scene, out):
     frame = video_choices.resize(videos.frames()[11], scene[1].choices.working_size)
     assert np.median(np.abs(examples["video"][1, 0].astype(int) - frame)) == 0
     assert examples["track_id"][0, 0].tolist() == [1, 2, -1]
+
+
+def test_sprites_of_examples_look_like_the_video_too(scene, out):
+    examples, view = track(scene, out)["examples"], scene[1]
+    found = examples["sprites"]
+    assert found.shape == (2, 5, 3, 2, 5, 4) and found.dtype == np.uint8
+    opacity = np.array([191, 64, 0])  # the third is never there
+    np.testing.assert_array_equal(found[1, 0, :, 1, 4, 3], opacity)
+    grey = view.shown_alone(np.float32([[[0.75] * 3, [0.25] * 3]]))[0, :, 0]
+    np.testing.assert_allclose(found[1, 0, :, 0, 0, 0], [*grey, 0], atol=2)
+    assert not found[0, 2:, 1].any()  # nor is the second in these frames
 
 
 def test_frames_are_not_collected(scene, out, monkeypatch):

@@ -36,6 +36,7 @@ class SILOT(VideoModel):
     """Spatially invariant, label-free object tracking."""
 
     editable_state = True
+    has_sprites = True
 
     annealed_quantities = {"training_wheels": 0.0, "count_log_odds": float(np.log(0.0125))}  # noqa: RUF012
 
@@ -198,6 +199,13 @@ class SILOT(VideoModel):
         }
         left = {name: tf.where(remove[..., None], 0.0, value) for name, value in (objects | moved).items()}
         return state | {"objects": left, "track_id": tf.where(remove, -1, state["track_id"])}
+
+    def sprites(self, what):
+        """See `VideoModel`; of the renderer's decoder."""
+        what = tf.convert_to_tensor(what)
+        colour, opacity = self.renderer.decode(tf.reshape(what, [-1, 1, what.shape[-1]]))
+        sprites = tf.concat([colour, opacity[..., None]], axis=-1)[:, 0]
+        return tf.reshape(sprites, tf.concat([tf.shape(what)[:-1], sprites.shape[1:]], axis=0))
 
     # ---------------------------------------------------------------------------------------------- inside the room
 

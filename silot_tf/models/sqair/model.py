@@ -32,6 +32,8 @@ from silot_tf.ops.shapes import batch_size_of, merge_leading
 class SQAIR(VideoModel):
     """Sequential Attend, Infer, Repeat."""
 
+    has_sprites = True
+
     def __init__(
         self,
         num_slots: int = 3,
@@ -195,6 +197,10 @@ class SQAIR(VideoModel):
     def edit_state(self, state, frame_shape, *, remove, shift) -> dict:
         """See `VideoModel`; offered with `particle_choice` "single"."""
         return states.edited(state, remove, shift, self._initial_rows())
+
+    def sprites(self, what):
+        """See `VideoModel` and `outputs.sprites_of`."""
+        return outputs.sprites_of(self.decoder, what)
 
     def initialize_from_data(self, batches) -> None:
         """See `VideoModel`: the mean image starts as the mean of the frames."""

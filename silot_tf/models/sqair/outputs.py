@@ -29,6 +29,24 @@ def chosen_particle(stages: dict, chosen, batch_size, frames: int) -> dict:
     return tf.nest.map_structure(lambda value: tf.gather(merge_leading(value), places), shown)
 
 
+def sprites_of(decoder, what) -> tf.Tensor:
+    """Sprites as of `VideoModel.sprites`: glimpses cut to [0, 1], grey ones in three channels, opacity 1.
+
+    Objects are added up, so there is no opacity: within its box, an object paints all of its glimpse. A mean image,
+    where there is one, belongs to places and not to objects; it is left out.
+
+    Args:
+      decoder: see `outputs_of`; built for the frames.
+      what: `[..., A]`.
+    """
+    what = tf.convert_to_tensor(what)
+    picture = tf.clip_by_value(decoder.glimpses(tf.reshape(what, [-1, what.shape[-1]])), 0.0, 1.0)
+    channels = tf.unstack(picture, axis=-2)
+    colour = channels[:3] if len(channels) >= 3 else channels[:1] * 3
+    sprites = tf.stack([*colour, tf.ones_like(colour[0])], axis=-1)
+    return tf.reshape(sprites, tf.concat([tf.shape(what)[:-1], sprites.shape[1:]], axis=0))
+
+
 def outputs_of(decoder, shown: dict, frame_shape) -> dict:
     """Outputs in contract form, with `confidence` and `features`.
 

@@ -159,35 +159,6 @@ function drawFollowed() {
   drawAppearance(track);
 }
 
-/** Frames whose cut-outs fit side by side, around the current one. */
-function appearanceFrames() {
-  const fits = Math.max(1, Math.floor((byId("appearance").clientWidth - 4) / 62)), frames = clip().frames;
-  const start = Math.max(0, Math.min(state.frame - Math.floor(fits / 2), frames - fits));
-  return Array.from({ length: Math.min(fits, frames) }, (_, i) => start + i);
-}
-
-function drawAppearance(track) {
-  const canvas = byId("appearance"), panel = new Panel(canvas, { top: 0, left: 0, height: 1, width: 1 }), ratio = panel.ratio;
-  const cell = 58 * ratio, gap = 4 * ratio, context = panel.context;
-  context.font = `${11 * ratio}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  appearanceFrames().forEach((t, column) => {
-    const left = gap + column * (cell + gap), box = boxAt(track, t, clip().size);
-    const cells = [clip().input, sheetAt(t)].map((sheet, row) => ({ sheet, t, box, target: { left, top: gap / 2 + row * (cell * .92 + gap), width: cell * .92, height: cell * .92 } }));
-    context.globalAlpha = isShown(track, t) ? 1 : .45;
-    drawCuts(panel, cells, clip().size);
-    context.globalAlpha = 1;
-    context.fillStyle = t === state.frame ? "#fff" : isUnseen(t) ? UNSEEN_COLOUR : "#aab4c0";
-    context.fillText(t === state.frame ? `▸${t}` : String(t), left + cell * .46, canvas.height - 4 * ratio);
-    if (t === state.frame) {
-      context.strokeStyle = track.colour;
-      context.lineWidth = 2 * ratio;
-      context.strokeRect(left - ratio, ratio, cell * .92 + 2 * ratio, 2 * cell * .92 + gap + ratio);
-    }
-  });
-  canvas.setAttribute("aria-label", `Appearance of object ${track.id} in ${clip().frames} frames`);
-}
-
 function drawCharts() {
   const frames = clip().frames, options = { frames, now: state.frame, unseen: view().unseen, go: goTo, level: null };
   const lines = field => tracks().filter(track => track[field]).map(track => ({
@@ -463,7 +434,7 @@ function start() {
   byId("speed").addEventListener("change", () => { if (state.playing) play(); });
   for (const name of ["input", "reconstruction"]) byId(name).addEventListener("click", pick);
   byId("appearance").addEventListener("click", event => {
-    const t = appearanceFrames()[Math.floor((event.offsetX - 4) / 62)];
+    const t = appearanceFrameAt(event.offsetX);
     if (t !== undefined) { pause(); goTo(t); }
   });
   document.addEventListener("keydown", onKey);

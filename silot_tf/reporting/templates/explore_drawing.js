@@ -136,11 +136,14 @@ function regionAround(box, margin, least = 6) {
   return { top: box.y - side / 2, left: box.x - side / 2, height: side, width: side };
 }
 
+/** What is cut out around a box. */
+function cutRegion(box) { return regionAround(box, 1.08); }
+
 /** Cut-outs of frames under a box side by side or in a grid: `cells` are {sheet, t, box, target} in canvas pixels. */
 function drawCuts(panel, cells, size) {
   for (const { sheet, t, box, target } of cells) {
     if (!box) continue;
-    panel.place(regionAround(box, 1.08), target);
+    panel.place(cutRegion(box), target);
     panel.frame(sheet, t, size);
   }
 }

@@ -73,3 +73,27 @@ def test_weights_of_crops_run_on_any_larger_frame_with_more_slots():
         shown.append({"reconstruction": outputs["reconstruction"], "where": outputs["objects"]["where"]})
         assert larger.renderer.uses_windows((90, 67)) == (not plain)
     scenes.assert_equal_trees(*shown, atol=2e-5)
+
+
+def test_sprites_are_what_the_decoder_makes_of_appearances_of_any_form():
+    model = scenes.build(FRAME_SHAPE, **SMALL)
+    what = np.random.default_rng(0).normal(0, 3, (2, 3, 5, model.what_size)).astype(np.float32)
+    sprites = model.sprites(what)
+    colour, opacity = model.renderer.decode(tf.reshape(what, [6, 5, -1]))
+    rows, columns = model.glimpse_shape
+    assert sprites.shape == (2, 3, 5, rows, columns, 4)
+    np.testing.assert_allclose(sprites[..., :3], tf.reshape(colour, sprites[..., :3].shape), atol=1e-6)
+    np.testing.assert_allclose(sprites[..., 3], tf.reshape(opacity, sprites.shape[:-1]), atol=1e-6)
+
+
+def test_the_sprite_of_an_opaque_object_is_what_its_box_shows_over_black():
+    """A box of as many pixels as the sprite has samples, so that nothing is interpolated."""
+    model = scenes.build((24, 24), **SMALL | {"num_slots": 1}, alpha_shift=20.0, alpha_scale=0.0)
+    rows, columns = model.glimpse_shape
+    what = np.random.default_rng(0).normal(0, 3, (1, 1, model.what_size)).astype(np.float32)
+    where = np.array([[[(3 + rows / 2) / 40, (20 + columns / 2) / 50, rows / 40, columns / 50]]], np.float32)
+    one = np.ones((1, 1, 1), np.float32)
+    frames, _ = model.renderer(what, one, one, where, frame_shape=(40, 50))
+    sprite = model.sprites(what)[0, 0].numpy()
+    assert sprite[..., 3].min() > 0.9999 and np.ptp(sprite[..., :3]) > 0.1
+    np.testing.assert_allclose(frames[0, 3 : 3 + rows, 20 : 20 + columns], sprite[..., :3], atol=2e-4)

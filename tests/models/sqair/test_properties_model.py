@@ -337,3 +337,20 @@ def test_mean_image_starts_as_the_mean_of_the_data():
 def test_vimco_of_one_particle_is_refused_by_the_shared_op():
     with pytest.raises(ValueError, match="at least 2"):
         importance.vimco_surrogate(tf.zeros([2, 1]), tf.zeros([2, 1]))
+
+
+# -------------------------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sprites_are_glimpses_that_hide_all_of_their_box(channels):
+    """A box that is the whole frame, of as many pixels as a glimpse has, shows the sprite as it is."""
+    model = small(frame_shape=(*FRAME[:2], channels), mean_image=False, output_scale=2.0)
+    what = np.random.default_rng(0).normal(0, 3, (2, 3, model.what_size)).astype(np.float32)
+    sprites = model.sprites(what).numpy()
+    assert sprites.shape == (2, 3, *model.glimpse_shape, 4) and np.all(sprites[..., 3] == 1)
+    assert sprites.min() == 0 and 0.1 < sprites[..., :3].max() <= 1
+    whole, shape = np.tile(np.float32([60, 60, 0, 0]), (6, 1, 1)), (*model.glimpse_shape, channels)
+    mean = model.decoder(what.reshape(6, 1, -1), whole, np.ones((6, 1, 1), np.float32), shape)["mean"]
+    painted = np.clip(np.moveaxis(mean.numpy(), 2, 3), 0, 1).reshape(*sprites.shape[:-1], channels)
+    np.testing.assert_allclose(sprites[..., :3], np.broadcast_to(painted, (*sprites.shape[:-1], 3)), atol=1e-5)

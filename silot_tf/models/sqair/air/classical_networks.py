@@ -68,11 +68,15 @@ class BernoulliDecoder(Composite):
             self.channels = frame_shape[2]
             self.network = MLP(self.hidden, math.prod(self.glimpse_shape) * self.channels, "softplus", name="network")
 
+    def glimpses(self, what):
+        """Glimpses `[R,rows,C,columns]` in (0, 1) of `what [R,A]`, before their presence."""
+        rows, columns = self.glimpse_shape
+        return tf.reshape(tf.sigmoid(self.network(what)), [-1, rows, self.channels, columns])
+
     def call(self, what, where, pres, frame_shape) -> dict:
         """`mean [R,H,C,W]`, probabilities; arguments as of `AdditiveDecoder`."""
-        rows, columns = self.glimpse_shape
-        glimpses = tf.sigmoid(self.network(tf.reshape(what, [-1, what.shape[-1]])))
-        glimpses = tf.reshape(glimpses, [-1, what.shape[1], rows, self.channels, columns])
+        glimpses = self.glimpses(tf.reshape(what, [-1, what.shape[-1]]))
+        glimpses = tf.reshape(glimpses, [-1, what.shape[1], *glimpses.shape[1:]])
         painted, _ = corner_aligned.paint(glimpses, corner_aligned.box_of(where), pres[..., 0], frame_shape[:2])
         return {"mean": tf.clip_by_value(painted, 0.0, 1.0)}
 

@@ -28,6 +28,8 @@ class PerFrameModel(VideoModel):
     Models set `num_slots`, `what_size`, `distance_gate`, `evaluation_particles`, `evaluation_noise` and `decoder`.
     """
 
+    has_sprites = True
+
     @abc.abstractmethod
     def prepare_for(self, frame_shape) -> None:
         """Create what depends on the frames' shape (H, W, C), unless done."""
@@ -85,6 +87,10 @@ class PerFrameModel(VideoModel):
             is_seen = tf.reshape(linked, [-1, 1, 1])
             shown = {name: tf.where(is_seen, shown[name], imagined[name]) for name in OBJECTS}
         return self.show(shown, tuple(video.shape[2:]), state, linked)
+
+    def sprites(self, what):
+        """See `VideoModel` and `outputs.sprites_of`."""
+        return outputs.sprites_of(self.decoder, what)
 
     # ------------------------------------------------------------------------------------------- beyond the contract
 

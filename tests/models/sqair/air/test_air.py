@@ -8,7 +8,7 @@ from scipy import stats
 from silot_tf.errors import UserError
 from silot_tf.models.sqair import AIR
 from silot_tf.ops import seeds
-from tests.models.sqair.air.small import SIZES, found_in, small
+from tests.models.sqair.air.small import SIZES, found_in, small, small_classical
 from tests.models.sqair.small import FRAME, SEED, batch_of, video
 
 
@@ -251,3 +251,14 @@ def test_bad_settings_are_one_line_that_names_the_parameter(options, complaint):
     with pytest.raises(UserError, match=complaint) as caught:
         AIR(**(SIZES | options)).build_variables(FRAME)
     assert "\n" not in str(caught.value) and "air.AIR." in str(caught.value)
+
+
+@pytest.mark.parametrize("build", [small, small_classical])
+def test_sprites_are_glimpses_in_three_channels_that_hide_all_of_their_box(build):
+    model = build()
+    what = np.random.default_rng(0).normal(0, 3, (2, 4, model.what_size)).astype(np.float32)
+    sprites = model.sprites(what).numpy()
+    glimpses = np.clip(model.decoder.glimpses(what.reshape(8, -1)), 0, 1)[:, :, 0]
+    assert sprites.shape == (2, 4, *model.glimpse_shape, 4) and np.all(sprites[..., 3] == 1)
+    for channel in range(3):
+        np.testing.assert_allclose(sprites[..., channel].reshape(glimpses.shape), glimpses, atol=1e-6)
