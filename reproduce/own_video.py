@@ -75,6 +75,11 @@ def _work() -> None:
     if mode != "report":
         video = video_files.open_video(_VIDEO.value)
         record = video_runs.check_folder(out, video)
+        # These are read again when they are needed; mistakes are told before anything long.
+        if _GROUND_TRUTH.value:
+            mot_challenge.read(_GROUND_TRUTH.value)
+        if _WEIGHTS.value:
+            video_runs.trained_record(_WEIGHTS.value)
     startup.start_tensorflow_quietly()
     # These register what configurations name, before gin is locked.
     import silot_tf.training  # noqa: F401

@@ -43,8 +43,8 @@ def environment_error(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
         place = f" {error.filename}" if error.filename else ""
         return f"cannot write{place}: {error.strerror}; expected a writable folder with free space, choose another"
-    words = re.search(r"No space left on device|Read-only file system|Disk quota exceeded", str(error))
-    if words and type(error).__module__.startswith("tensorflow"):
-        first = str(error).strip().splitlines()[0]
-        return f"{words[0]} ({first}); free space, or choose another --run_dir"
+    found = re.search(r"(?:(\S+); )?(No space left on device|Read-only file system|Disk quota exceeded)", str(error))
+    if found and type(error).__module__.startswith("tensorflow"):
+        place = f" {found[1]}" if found[1] else ""
+        return f"cannot write{place}: {found[2]}; expected a writable folder with free space, choose another"
     return None

@@ -33,6 +33,7 @@ class TrackFiles:
 
     def __init__(self, stack: contextlib.ExitStack, folder: pathlib.Path, settings, frame_rate: float):
         self._folder, self._settings, self._rate = folder, settings, frame_rate
+        files.remove_unfinished(folder)
         self._temporary = pathlib.Path(tempfile.mkdtemp(dir=folder, prefix=".tracking.", suffix=".unfinished"))
         stack.callback(shutil.rmtree, self._temporary, ignore_errors=True)
         texts = [self._temporary / name for name in (TRACKS, MOT)]
@@ -75,6 +76,8 @@ class TrackFiles:
             for name in (TRACKS, MOT, ANNOTATED):
                 if (self._temporary / name).exists():
                     os.replace(self._temporary / name, self._folder / name)
+                else:  # a film of earlier tracks would not be of these
+                    (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise files.cannot_write(self._folder, error) from error
 

@@ -164,6 +164,9 @@ def announce(folder, tracked: dict, scores: dict, page: pathlib.Path) -> None:
         print(f"{name}: " + ", ".join(f"{key} {values[key]:.4g}" for key in keys if key in values))
     if "mota" in scores["model"] and not hota.is_available():
         print(f"hota is not computed, it needs TrackEval: {hota.INSTALL}")
+    if not scores["model"]["tracks"]:
+        print("nothing was tracked: train longer (gin_configs/own_video/long.gin), or ask for less presence or shorter")
+        print("tracks: --gin_param='TRACK_THRESHOLD=0.3', --gin_param='Tracker.least_frames=1'")
     written = [name for name in (TRACKS, MOT, ANNOTATED) if (pathlib.Path(folder) / name).is_file()]
     print(f"{tracked['frames']} frames tracked: {', '.join(written)} in {pathlib.Path(folder).resolve()}")
     print(f"report: {page.resolve()}")

@@ -8,6 +8,7 @@ from reproduce import video_results, video_runs, video_tracking
 from reproduce.experiment import Experiment
 from silot_tf import configuration, run_stamp
 from silot_tf.data import video_clips
+from silot_tf.errors import UserError
 from silot_tf.training import determinism, restoring
 
 
@@ -35,6 +36,10 @@ class VideoSession:
     source: pathlib.Path | None
     background: object
 
+    def __post_init__(self):
+        # After hours of training, files may have been edited: from then on the run's own copy counts.
+        self._resolved = None
+
     def train(self) -> None:
         """Train, or go on. Raises `Interrupted` when stopped."""
         storage = configuration.build(video_runs.VideoStorage)
@@ -42,12 +47,16 @@ class VideoSession:
         kept = storage.kept(self.record.frames)
         self._load()
         configuration.check_same(self.out, configuration.bound())
+        stored = run_stamp.RunStamp(self.out).read().get("seed", self.seed)
+        if stored != self.seed:
+            raise UserError(f"--out={self.out} holds a run with seed {stored}, not {self.seed}; choose another --out")
         view = self._view()
         setup = self._setup(self.out / video_runs.FRAMES, kept, view)
         self._open_folder(view)
         if not (self.out / video_runs.FRAMES).is_file():
             video_clips.write_frames(self.video, self.out / video_runs.FRAMES, self.record.choices.working_size, kept)
         self._begin(setup, "train")
+        self._resolved = [str(self.out / configuration.CONFIG_FILE)]
         setup.train(self.out, self.seed)
         run_stamp.RunStamp(self.out).finish()
         if run_stamp.RunStamp(self.out).read().get("status") == "trained":
@@ -94,9 +103,11 @@ class VideoSession:
     def _load(self) -> None:
         """The configuration once more, now with what was measured; what the user gives wins."""
         where = self.record.trained_in or self.out
-        sentences = (*self._remarks(), "The video with boxes and ids is annotated.mp4 in the folder of the run.")
+        sentences = (*self._remarks(), "The video with boxes and ids, if it was asked for, is annotated.mp4 beside.")
         measured = video_runs.bindings(self.record.choices, where, sentences)
-        configuration.load(self.gin_files, [*measured, *_initial_weights(self.source), *self.gin_params])
+        configuration.load(
+            self._resolved or self.gin_files, [*measured, *_initial_weights(self.source), *self.gin_params]
+        )
 
     def _remarks(self) -> list[str]:
         size = self.record.frame_size or self.record.choices.working_size

@@ -21,6 +21,7 @@ from silot_tf.evaluation import frame_tracks, reconstruction, sprites
 from silot_tf.evaluation.frame_tracks import FrameTracks
 from silot_tf.evaluation.reconnection import Reconnection
 from silot_tf.evaluation.streaming import VideoStream
+from silot_tf.training.interruption import StopRequest
 
 KEYS = ("where", "depth", "pres", "track_id", "is_new")
 
@@ -124,7 +125,10 @@ class Tracker:
         with contextlib.ExitStack() as stack:
             stack.enter_context(bar)
             outputs = TrackFiles(stack, pathlib.Path(folder), self, video.frame_rate or self.frame_rate)
+            stop = stack.enter_context(StopRequest("leaving"))
             for chunk in stream.chunks(shown(), seed=(seed, 0)):
+                if stop:
+                    raise KeyboardInterrupt
                 length = chunk["objects"]["pres"].shape[1]
                 pictures = np.stack(seen[:length])
                 del seen[:length]

@@ -172,7 +172,7 @@ def check_same(run_dir, new: str) -> None:
     found = differences(path.read_text(), new)
     if found:
         raise UserError(
-            f"{path} is of another configuration than this one; choose another --run_dir or start with the same files "
+            f"{path} is of another configuration than this one; choose another folder or start with the same files "
             "and parameters. The differences (stored -> now):\n  " + "\n  ".join(found)
         )
 

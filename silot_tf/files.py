@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 
 from silot_tf.errors import UserError
 
@@ -38,6 +39,32 @@ def write_atomic(path, data: bytes | str) -> pathlib.Path:
     return path
 
 
+def write_together(folder, contents: Mapping[str, bytes | str]) -> None:
+    """Write several files, all or none: they are written beside each other first, then get their names in order.
+
+    Args:
+      folder: made where it is missing.
+      contents: name -> content.
+
+    Raises:
+      UserError: if the folder cannot be written; what was there is then untouched.
+    """
+    folder, temporary = pathlib.Path(folder), None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(dir=folder, prefix=".together.", suffix=".unfinished"))
+        for name, data in contents.items():
+            write_atomic(temporary / name, data)
+        for name in contents:
+            os.replace(temporary / name, folder / name)
+        _sync_folder(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def read_json_object(path, cure: str) -> dict:
     """The JSON object in a file, {} where there is no such file.
 
@@ -60,7 +87,7 @@ def read_json_object(path, cure: str) -> dict:
     return content
 
 
-def cannot_write(path, error: OSError, choose: str = "another --run_dir") -> UserError:
+def cannot_write(path, error: OSError, choose: str = "another folder") -> UserError:
     """The error to raise when the operating system refuses to write `path`; `choose` tells what to try instead."""
     return UserError(
         f"cannot write {path}: {error.strerror or error}; expected a writable folder with free space: "
@@ -69,9 +96,12 @@ def cannot_write(path, error: OSError, choose: str = "another --run_dir") -> Use
 
 
 def remove_unfinished(folder) -> None:
-    """Delete what `write_atomic` left in `folder` when the process was killed in the middle."""
+    """Delete what a process that was killed left in `folder`: unfinished files, and folders of such."""
     for path in pathlib.Path(folder).glob(".*.unfinished"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder) -> None:

@@ -45,3 +45,29 @@ def test_a_read_only_place_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot write"), files.new_folder(tmp_path / "new"):
         pass
+
+
+def test_several_files_are_written_together_or_not_at_all(tmp_path, monkeypatch):
+    files.write_together(tmp_path / "page", {"a": "1", "b": b"2"})
+    assert {path.name: path.read_text() for path in (tmp_path / "page").iterdir()} == {"a": "1", "b": "2"}
+    original, written = os.fdopen, []
+
+    def full(*arguments):
+        written.append(arguments)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        return original(*arguments)
+
+    monkeypatch.setattr(files.os, "fdopen", full)
+    with pytest.raises(UserError, match="cannot write"):
+        files.write_together(tmp_path / "page", {"a": "3", "b": "4", "c": "5"})
+    assert {path.name: path.read_text() for path in (tmp_path / "page").iterdir()} == {"a": "1", "b": "2"}
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    (tmp_path / ".a.12.unfinished").write_text("half")
+    (tmp_path / ".tracking.34.unfinished").mkdir()
+    (tmp_path / ".tracking.34.unfinished" / "film.mp4").write_text("half")
+    (tmp_path / "b").write_text("whole")
+    files.remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]

@@ -9,7 +9,7 @@ import markupsafe
 from absl import logging
 
 from silot_tf.errors import UserError
-from silot_tf.files import write_atomic
+from silot_tf.files import write_together
 from silot_tf.reporting import pages, summary, tables
 from silot_tf.reporting.aggregation import Curve, as_json, baseline_curves, model_curves
 from silot_tf.reporting.claims import VERDICTS, Judgement, judge
@@ -150,11 +150,8 @@ class Report:
         style = markupsafe.Markup(pages.template_text("report.css"))
         page = pages.render("report.html", style=style, explored=explored, **context)
         # The page comes last: whoever finds it finds everything it was made with.
-        for name, data in gallery.files.items():
-            write_atomic(out / name, data)
-        write_atomic(out / "metrics.json", json.dumps(record, indent=1, allow_nan=False))
-        write_atomic(out / PAGE, explore)
-        write_atomic(out / "index.html", page)
+        record = json.dumps(record, indent=1, allow_nan=False)
+        write_together(out, gallery.files | {"metrics.json": record, PAGE: explore, "index.html": page})
         logging.info("report: %s (%.1f MB)", out / "index.html", len(page) / 1e6)
         return out / "index.html"
 

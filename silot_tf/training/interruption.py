@@ -15,11 +15,15 @@ class StopRequest:
 
     A context manager: SIGINT and SIGTERM are caught inside it. The second signal acts as if nothing were caught.
     Outside of the main thread, where Python allows no handlers, it stays false.
+
+    Args:
+      meanwhile: what is still done before it stops, in words.
     """
 
     _signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self):
+    def __init__(self, meanwhile: str = "finishing this update and writing a checkpoint"):
+        self._meanwhile = meanwhile
         self._requested = False
         self._previous = {}
 
@@ -39,8 +43,7 @@ class StopRequest:
         self._restore()
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(
-                f"\n{signal.Signals(number).name}: finishing this update and writing a checkpoint "
-                "(again to stop at once)",
+                f"\n{signal.Signals(number).name}: {self._meanwhile} (again to stop at once)",
                 file=sys.stderr,
                 flush=True,
             )

@@ -30,7 +30,7 @@ class Session:
         self.store = checkpoints.Checkpoints(run_dir)
         state = self.store.restore_latest(self.variables) or {}
         if state and state["seed"] != seed:
-            raise UserError(f"{run_dir} was trained with seed {state['seed']}, not {seed}; choose another --run_dir")
+            raise UserError(f"{run_dir} was trained with seed {state['seed']}, not {seed}; choose another folder")
         self.progress = stages.Progress.from_json(state["progress"]) if state else stages.Progress()
         self.mean = Mean(state.get("mean"))
         rows = state.get("rows", {"metrics": 0, "evaluations": 0})

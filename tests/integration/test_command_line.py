@@ -102,7 +102,7 @@ def test_another_configuration_in_a_run_folder_is_refused_with_the_difference(tr
         f"--run_dir={run_dir}",
     )  # fmt: skip
     message = one_line(done)
-    assert "choose another --run_dir" in message and "Trainer.clip_norm: 10.0 -> 3.0" in message
+    assert "choose another folder" in message and "Trainer.clip_norm: 10.0 -> 3.0" in message
     assert "log_every" not in message  # cadences may change
     assert (run_dir / "config.gin").read_text() == before
 

@@ -79,6 +79,18 @@ def test_a_film_becomes_tracks_and_a_page_and_other_films_follow(tmp_path):
     refused = quickly(tmp_path, f"--video={longer}", "--out=out", code=2)
     assert "holds the run of another video" in refused.stderr.splitlines()[-1]
 
+    # Neither does another seed, which is told before anything is written.
+    seeded = quickly(tmp_path, f"--video={film}", "--out=out", "--seed=3", code=2)
+    assert "holds a run with seed 0, not 3" in seeded.stderr.splitlines()[-1] and not (out / "frames.npy").exists()
+
+    # Bad ground truth and weights are told at once, in place of a long survey.
+    (tmp_path / "bad.txt").write_text("1,1,5,5,9,9,1\n2,one,5,5,9,9,1\n")
+    bad = quickly(tmp_path, f"--video={film}", "--out=fourth", "--ground_truth=bad.txt", code=2)
+    assert "bad.txt, row 2" in bad.stderr and "objects: usually" not in bad.stdout
+    bad = quickly(tmp_path, f"--video={film}", "--out=fourth", "--weights=longer", code=2)
+    assert "is not a folder that own_video has trained in" in bad.stderr and "objects: usually" not in bad.stdout
+    assert not (tmp_path / "fourth").exists()
+
     # Training goes on from these weights in a new folder.
     quickly(tmp_path, f"--video={longer}", "--out=third", "--weights=out", "--mode=train")
     assert "initial_weights" in (tmp_path / "third" / "config.gin").read_text()

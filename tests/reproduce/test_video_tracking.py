@@ -3,6 +3,7 @@
 import csv
 import os
 import resource
+import signal
 
 import cv2
 import gin
@@ -184,6 +185,25 @@ def test_what_was_lost_and_is_found_anew_keeps_its_id(scene, out):
         result = tracker.track(Forgetful(), video, view, out, num_frames=16, seed=0)
         assert set(video_tracks.read_tracks(out / "tracks.csv").track_id) == expected
         assert set(np.unique(result["examples"]["track_id"])) == expected | {-1}  # the report says what the files say
+
+
+def test_a_film_of_earlier_tracks_does_not_stay_beside_new_ones(scene, out):
+    track(scene, out)
+    (out / ".tracking.killed.unfinished").mkdir()  # by a process that was killed
+    track(scene, out, annotate=False)
+    assert sorted(os.listdir(out)) == ["tracks.csv", "tracks_mot.txt"]
+
+
+def test_ctrl_c_ends_the_tracking_and_leaves_nothing(scene, out, capfd):
+    class Slow(Oracle):
+        def initial_state(self, batch_size, crop_offset=None):
+            signal.raise_signal(signal.SIGINT)  # while the first chunk is on its way
+            return super().initial_state(batch_size, crop_offset)
+
+    video, view = scene
+    with pytest.raises(KeyboardInterrupt):
+        video_tracking.Tracker().track(Slow(), video, view, out, num_frames=16, seed=0)
+    assert not os.listdir(out) and "SIGINT: leaving" in capfd.readouterr().err
 
 
 def test_an_error_in_the_middle_leaves_earlier_files_as_they_were(scene, out, tmp_path):

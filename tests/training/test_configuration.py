@@ -170,5 +170,5 @@ def test_a_run_folder_with_another_configuration_is_refused(tmp_path):
     configuration.check_same(tmp_path, OLD)
     configuration.write(tmp_path, configuration.CONFIG_FILE, OLD)
     configuration.check_same(tmp_path, OLD.replace("max_updates = 10", "max_updates = 20"))
-    with pytest.raises(UserError, match=r"(?s)choose another --run_dir.*\n  first/Stage.learning_rate: 0.1 -> 7"):
+    with pytest.raises(UserError, match=r"(?s)choose another folder.*\n  first/Stage.learning_rate: 0.1 -> 7"):
         configuration.check_same(tmp_path, OLD.replace("rate = 0.1", "rate = 7"))
