@@ -59,6 +59,7 @@ class SILOT(VideoModel):
         discovery_keep_probability: float = 0.6225,
         presence_threshold: float = 0.5,
         release_below: float = 0.0,
+        stay_above: float = 1.0,
         evaluation_noise: bool = True,
         align_corners: bool = False,
         attend_empty_slots: bool = False,
@@ -92,6 +93,9 @@ class SILOT(VideoModel):
           presence_threshold: objects above it get an identity.
           release_below: an object whose presence has fallen to this or below is no longer attended to, so that what it
             was can be discovered anew; 0, the authors', keeps it in everybody's way for as long as it has its slot.
+          stay_above: an object that stays from one frame to the next with more than this probability loses no presence;
+            with 1, the authors', presences shrink a little in every frame, and in long streams to nothing. Not for
+            training, where it would take the gradient away.
           evaluation_noise: sample latents at evaluation too (D29).
           align_corners: glimpse sampling of the authors' code (D30).
           attend_empty_slots: let empty slots take part in attention, as in the authors' code (D13).
@@ -127,7 +131,7 @@ class SILOT(VideoModel):
 
         self.backbone = GridEncoder(name="backbone")
         parts = {"encoder_hidden": encoder_hidden, "what_size": what_size}
-        recurrent = parts | {"state_size": state_size, "use_position": use_position}
+        recurrent = parts | {"state_size": state_size, "use_position": use_position, "stay_above": stay_above}
         self.propagation = Propagation(True, self._crop, glimpse_shape, name="propagation", **recurrent)
         self.prior = Propagation(False, name="prior", **recurrent)
         cell_in_anchors = self.backbone.cell_size / self.anchor
@@ -279,14 +283,10 @@ class SILOT(VideoModel):
         if training:
             dropped = (inputs["noise"]["dropout"] >= self.discovery_keep_probability) & (state["frame"] > 0)
             open_to_discovery = tf.where(dropped, 0.0, open_to_discovery)
+        is_kept = tf.cast(propagated["pres"] > self.release_below, tf.float32) if self.release_below > 0 else 1.0
         # The posterior cell is always fed by the posterior branch, the prior cell by the prior branch.
-        propagated |= {
-            "hidden": posterior["hidden"],
-            "hidden_prior": prior["hidden"],
-            "exists": objects["exists"] * tf.cast(propagated["pres"] > self.release_below, tf.float32)
-            if self.release_below > 0
-            else objects["exists"],
-        }
+        hidden = {"hidden": posterior["hidden"], "hidden_prior": prior["hidden"]}
+        propagated |= hidden | {"exists": objects["exists"] * is_kept}
 
         offset = state["crop_offset"] / self.anchor
         known = self._attend_from_cells(propagated, inputs["grid"])

@@ -33,13 +33,16 @@ class Propagation(keras.layers.Layer):
         what_size: int = 64,
         state_size: int = 128,
         use_position: bool = True,
+        stay_above: float = 1.0,
         name=None,
     ):
         """Args: `crop(frame, box)` reads glimpses `[B,K,rows,C,columns]`; needed where `sees_frame`.
 
         `use_position`: whether later heads and the recurrent cell see the absolute position (D5).
+        `stay_above`: see `SILOT`.
         """
         super().__init__(name=name)
+        self.stay_above = stay_above
         self.use_position = use_position
         self.sees_frame, self.crop = sees_frame, crop
         self.glimpse_shape, self.feature_size, self.what_size = tuple(glimpse_shape), feature_size, what_size
@@ -146,7 +149,10 @@ class Propagation(keras.layers.Layer):
         log_odds = self.pres_head(tf.concat([base, moved, what, depth, code], -1))
         log_odds = clip_logit(hold_back(log_odds, wheels))
         pre_sigmoid = distributions.sample_logistic(log_odds, None if quiet else noise["pres"])
-        pres = old["pres"] * tf.sigmoid(pre_sigmoid)
+        stays = tf.sigmoid(pre_sigmoid)
+        if self.stay_above < 1:
+            stays = tf.where(stays > self.stay_above, 1.0, stays)
+        pres = old["pres"] * stays
 
         hidden_name = "hidden" if self.sees_frame else "hidden_prior"
         hidden = self.cell(tf.concat([moved, what, depth, pres], -1), old[hidden_name])

@@ -28,6 +28,22 @@ def with_objects(state, **fields):
     return state | {"objects": state["objects"] | fields}
 
 
+def test_what_probably_stays_loses_no_presence_where_that_is_asked_for():
+    """Above the limit presence stays as it was, below it shrinks as always; nothing else about the object changes."""
+    usual = scenes.shared()
+    state = scenes.known_objects(usual)
+    factor = advance(usual, state)["posterior"]["pres"][:, 0].numpy() / state["objects"]["pres"].numpy()
+    limit = float(np.median(factor))
+    lasting = scenes.build(stay_above=limit)
+    found, expected = (advance(model, state)["posterior"] for model in (lasting, usual))
+    new, before = found["pres"][:, 0].numpy(), state["objects"]["pres"].numpy()
+    assert 0 < np.sum(factor > limit) < factor.size
+    np.testing.assert_array_equal(new[factor > limit], before[factor > limit])
+    np.testing.assert_allclose(new[factor < limit], (factor * before)[factor < limit], rtol=1e-5)
+    for name in ("box", "what", "depth"):
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
 def test_presence_never_rises_and_never_returns_from_zero(model):
     """Property 8."""
     state = scenes.known_objects(model)
