@@ -62,8 +62,9 @@ def frames(path: pathlib.Path, say: Callable[[str], None]) -> Iterator[np.ndarra
       UserError: see `opened`.
     """
     with opened(path) as (container, stream):
+        converter = av.video.reformatter.VideoReformatter()  # frames would begin with a new one each
         for frame in _decoded(container, stream):
-            yield _as_rgb(frame, path, say, stream.codec_context.name)
+            yield _as_rgb(frame, converter, path, say, stream.codec_context.name)
 
 
 def _decoded(container, stream) -> Iterator:
@@ -85,7 +86,7 @@ def _decoded(container, stream) -> Iterator:
             return
 
 
-def _as_rgb(frame, path: pathlib.Path, say: Callable[[str], None], codec: str) -> np.ndarray:
+def _as_rgb(frame, converter, path: pathlib.Path, say: Callable[[str], None], codec: str) -> np.ndarray:
     """`[H,W,3]` RGB uint8 of a decoded frame, turned upright."""
     pixel = frame.format
     colours = [component for component in pixel.components if not component.is_alpha]
@@ -95,7 +96,7 @@ def _as_rgb(frame, path: pathlib.Path, say: Callable[[str], None], codec: str) -
         say(f"{path} has {bits} bits per channel; its frames are reduced to 8 bits")
     if len(colours) == 1 and not pixel.has_palette:
         say(f"{path} is grey; its frames are taken as three equal channels")
-    image = frame.to_ndarray(format="rgba" if clear else "rgb24")
+    image = converter.reformat(frame, format="rgba" if clear else "rgb24").to_ndarray()
     if clear:
         image = over_black(image, lambda: say(f"{path} has transparency; its frames are shown over black"))
     turns = round(frame.rotation / 90) % 4  # counterclockwise, as it is to be shown
