@@ -2,7 +2,7 @@
 
   python -m reproduce.own_video --video=film.mp4 --out=runs/film
 
-reads any file that OpenCV reads, or a folder of images, from a camera that does not move; prints what it measured and
+reads any file that FFmpeg reads, or a folder of images, from a camera that does not move; prints what it measured and
 chose; trains a model on crops of this video; tracks the whole of it; and writes into --out
 
   tracks.csv            frame, id, x, y, width, height (pixels of the video, from its top-left corner), presence

@@ -7,6 +7,9 @@ import pathlib
 import shutil
 import tempfile
 
+# What goes wrong with the film is said here, in one line; FFmpeg would say it in its own words beside it.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 import cv2
 import numpy as np
 from PIL import Image

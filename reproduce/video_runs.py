@@ -130,7 +130,7 @@ def measure(video: VideoFile, chooser) -> tuple[Choices, video_choices.Survey]:
 
 
 def background_of(video: VideoFile, choices: Choices) -> np.ndarray:
-    """Background image `[h,w,3]` uint8 at working size."""
+    """Background image `[h,w,3]` uint8 at working size, see `video_background.estimate`."""
     sample = video_background.RunningSample(BACKGROUND_FRAMES)
     for frame in video.frames():
         sample.add(video_choices.resize(frame, choices.working_size))

@@ -16,6 +16,7 @@ import numpy as np
 from silot_tf.errors import UserError
 
 _NAMES = ("frame", "id", "left", "top", "width", "height")
+_INEXACT = 2**53  # from here on whole numbers are not told apart any more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +52,25 @@ def read(path, num_frames: int | None = None, frame_size: tuple[int, int] | None
     """The rows of a file, in its order; those with conf 0 are left out.
 
     Args:
-      path: of the text file, commas or blanks between numbers; empty lines and lines that begin with # are skipped.
+      path: of the text file, UTF-8. Between numbers are commas or, in rows without any, blanks; nothing after the
+        seventh counts. Empty lines and lines that begin with # are skipped.
       num_frames: of the video, None if it is not known.
       frame_size: (rows, columns) of the video, None if it is not known.
 
     Raises:
-      UserError: naming the row, if it holds something else than these numbers, a frame or a box outside of the video,
-        an id below 0, or an id for the second time in a frame; also if there is no row that counts.
+      UserError: naming the row, if it holds something else than these numbers, an empty cell, a frame or a box outside
+        of the video, an id below 0, a frame or an id of 2**53 or more, or an id for the second time in a frame; also if
+        there is no row that counts, or no such file.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise UserError(
+            f"ground truth {path} is a folder; expected a text file of MOTChallenge rows (often gt/gt.txt inside of it)"
+        )
     if not path.is_file():
         raise UserError(f"ground truth {path} does not exist; expected a text file of MOTChallenge rows")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"ground truth {path} cannot be read ({error}); expected a text file") from error
     rows, seen = [], {}
@@ -86,8 +93,10 @@ def read(path, num_frames: int | None = None, frame_size: tuple[int, int] | None
 
 def _row(line: str, where: str, num_frames, frame_size) -> tuple | None:
     """The numbers of one row, None where its conf is 0."""
-    cells = line.replace(",", " ").split()
+    cells = [cell.strip() for cell in line.split(",")] if "," in line else line.split()
     expected = "expected frame,id,left,top,width,height and perhaps conf: mend the row"
+    if "" in cells[:7]:
+        raise UserError(f"{where}: cell {cells.index('') + 1} is empty ({line.strip()[:60]}); {expected}")
     try:
         values = [float(cell) for cell in cells[:7]]
     except ValueError as error:
@@ -99,6 +108,8 @@ def _row(line: str, where: str, num_frames, frame_size) -> tuple | None:
     for name, value in zip(_NAMES[:2], values[:2], strict=True):
         if value != int(value):
             raise UserError(f"{where}: {name} is {value:g}, expected a whole number: mend the row")
+        if abs(value) >= _INEXACT:
+            raise UserError(f"{where}: {name} is {value:g}, expected a number below 2**53: mend the row")
     if not 1 <= frame <= (num_frames or math.inf):
         raise UserError(
             f"{where}: frame {frame:.0f} is outside of the video, whose frames are 1 to {num_frames or 'its last'}; "

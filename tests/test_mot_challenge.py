@@ -21,12 +21,39 @@ def test_rows_are_read_with_and_without_further_columns(tmp_path):
     np.testing.assert_array_equal(rows.edges[0], [20, 60, 10.5, 40.5])
 
 
+def test_cells_beyond_the_seventh_may_be_empty(tmp_path):
+    rows = mot_challenge.read(write(tmp_path, "1, 7, 10.5, 20, 30, 40, 1,,", "2,7,11,20,30,40,1,-1,,"), 3, SIZE)
+    np.testing.assert_array_equal(rows.boxes, [[10.5, 20, 30, 40], [11, 20, 30, 40]])
+
+
+def test_a_mark_of_byte_order_does_not_hurt(tmp_path):
+    (tmp_path / "gt.txt").write_bytes(b"\xef\xbb\xbf1,7,10,20,30,40,1\r\n2,7,11,20,30,40,1\r\n")
+    assert mot_challenge.read(tmp_path / "gt.txt", 3, SIZE).frame.tolist() == [1, 2]
+
+
+@pytest.mark.filterwarnings("error")
+def test_largest_numbers_are_kept_apart(tmp_path):
+    path = write(tmp_path, f"{2**53 - 1},{2**53 - 1},10,20,30,40", f"1,{2**53 - 2},10,20,30,40")
+    rows = mot_challenge.read(path)
+    assert rows.track_id.tolist() == [2**53 - 1, 2**53 - 2] and rows.frame.tolist() == [2**53 - 1, 1]
+    with pytest.raises(UserError, match=r"row 1: frame is 1e\+300"):
+        mot_challenge.read(write(tmp_path, "1e300,1,10,20,30,40"))
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
         ("2,1,10,20,30", "5 numbers"),
         ("2,1,10,20,thirty,40", "thirty"),
         ("2,1,10,20,nan,40", "numbers"),
+        ("1,1,,1,5,5,1", "cell 3 is empty"),
+        ("2,1,10,20,30,", "cell 6 is empty"),
+        ("2,1,10,20,30,40, ,-1", "cell 7 is empty"),
+        ("2,1 10,20,30,40,1", "1 10"),
+        ("2,9007199254740992,10,20,30,40", "id is 9.0072e+15, expected a number below 2**53"),
+        ("2,1e300,10,20,30,40", "id is 1e+300"),
+        ("-1e300,1,10,20,30,40", "frame is -1e+300"),
         ("2.5,1,10,20,30,40", "frame is 2.5"),
         ("2,1.5,10,20,30,40", "id is 1.5"),
         ("0,1,10,20,30,40", "frame 0 is outside of the video, whose frames are 1 to 5"),
@@ -48,6 +75,8 @@ def test_bad_row_is_told_with_its_number(tmp_path, row, complaint):
 def test_no_file_and_no_rows_are_errors(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         mot_challenge.read(tmp_path / "gt.txt", 5, SIZE)
+    with pytest.raises(UserError, match="is a folder"):
+        mot_challenge.read(tmp_path, 5, SIZE)
     with pytest.raises(UserError, match="no row that counts"):
         mot_challenge.read(write(tmp_path, "1,1,10,20,30,40,0"), 5, SIZE)
     (tmp_path / "gt.txt").write_bytes(bytes(range(256)))

@@ -43,13 +43,12 @@ def estimate(frames: Iterable[np.ndarray], method: str) -> np.ndarray:
       frames: at least one.
       method: "median" of each pixel and channel over the frames; "mog2", what a mixture of Gaussians per pixel
         (Zivkovic 2004, OpenCV's `BackgroundSubtractorMOG2`) takes for background at the last frame, which follows slow
-        changes of light; "none", black.
+        changes of light; "none", the median once more: no model is told of it, but what moves must be known to measure
+        objects and to lay training clips around them.
     """
     frames = list(frames)
     if method not in METHODS:
         raise UserError(f"background '{method}' is unknown; expected one of {', '.join(METHODS)}")
-    if method == "none":
-        return np.zeros_like(frames[0])
     if method == "mog2":
         mixture = cv2.createBackgroundSubtractorMOG2(history=len(frames), detectShadows=False)
         mixture.setBackgroundRatio(0.5)  # the most frequent mode alone; more would blend passers-by into it

@@ -7,15 +7,14 @@ are as far apart as the cells are.
 
 import dataclasses
 import math
-import numbers
 
 import cv2
 import gin
 import numpy as np
 from absl import logging
 
-from silot_tf.data import video_background
-from silot_tf.data.checks import are_integers, require
+from silot_tf.data import foreground_blobs, video_background
+from silot_tf.data.checks import are_integers, is_number, require
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
 
@@ -27,10 +26,6 @@ VIEWS = {
 }
 LONGEST_SIDE = 480  # pixels of the frames that are measured
 SAMPLED_FRAMES = 120
-NOISE_FACTOR = 15.0  # the foreground differs from the background by so many times the median difference
-THRESHOLD_RANGE = (0.15, 0.6)  # of that; unit: sum over three channels of values in [0, 1]
-SMALLEST_SHARE = 0.1  # blobs of a smaller area, compared to the usual one, are specks
-MOVING_SHARE = 0.4  # of the pixels in the foreground: the camera moves, or the background is something else
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Choices:
     """The settings for one video. Sizes are (rows, columns), `working` pixels are those of the resized frames.
 
     Attributes:
-      background: see `video_background.estimate`.
+      background: "median", "mog2" or "none", of which the model is told nothing; see `video_background.estimate`.
       view: "foreground": how much darker, lighter and differently coloured than the background each pixel is, as three
         channels on black; "difference": grey plus the difference to the background; "frames": the frames.
       contrast: factor on differences; those beyond 1 / contrast (on grey: half of that) are cut off.
@@ -93,9 +88,10 @@ class Choices:
     def sentences(self, frame_size) -> list[str]:
         """What was chosen, for people."""
         height, width = self.object_size
+        foreground = f"foreground: from a difference of {self.foreground_threshold:.2f} on (of 3)"
         return [
             f"background: {self.background}; the model sees {VIEWS[self.view]}",
-            f"foreground: from a difference of {self.foreground_threshold:.2f} on (of 3)",
+            *([] if self.background == "none" else [foreground]),  # of which nothing is seen
             f"objects: usually {height:.0f}x{width:.0f} pixels (rows x columns), at most about "
             f"{self.objects_per_frame:.0f} in a frame",
             f"frames: {frame_size[0]}x{frame_size[1]} pixels, resized to {self.working_size[0]}x{self.working_size[1]}",
@@ -129,7 +125,8 @@ class VideoChooser:
     """Chooses the settings for a video; everything that is given is taken, everything that is None is measured.
 
     Args:
-      background: "median", "mog2" or "none", see `video_background.estimate`.
+      background: "median", "mog2" or "none", see `video_background.estimate`. With "none" the model sees the frames
+        alone, objects are measured against the median all the same.
       view: see `Choices`; without a background always "frames".
       contrast: see `Choices`.
       foreground_threshold: see `Choices`.
@@ -182,8 +179,10 @@ class VideoChooser:
             possible = value is None or (are_integers(value, 2) and min(value) >= 12)
             check(possible, name, value, "(rows, columns) of at least 12 pixels")
         if object_size is not None:
-            possible = isinstance(object_size, tuple | list) and len(object_size) == 2 and min(object_size) > 0
-            check(possible, "object_size", object_size, "(rows, columns) in pixels of the video")
+            possible = isinstance(object_size, tuple | list) and len(object_size) == 2
+            possible = possible and all(is_number(side, above=0) for side in object_size)
+            expected = "(rows, columns) in pixels of the video, two numbers above 0"
+            check(possible, "object_size", object_size, expected)
         for name, value, optional in (
             ("foreground_threshold", foreground_threshold, True),
             ("objects_per_frame", objects_per_frame, True),
@@ -195,10 +194,10 @@ class VideoChooser:
             ("most_pixels", most_pixels, False),
             ("slots_per_object", slots_per_object, False),
         ):
-            possible = (optional and value is None) or (isinstance(value, numbers.Real) and value > 0)
+            possible = (optional and value is None) or is_number(value, above=0)
             check(possible, name, value, "a number above 0" + (", or None" if optional else ""))
-        check(anchor_factor > 1, "anchor_factor", anchor_factor, "a number above 1")
-        check(0 <= squareness <= 1, "squareness", squareness, "a number from 0 to 1")
+        check(is_number(anchor_factor, above=1), "anchor_factor", anchor_factor, "a number above 1")
+        check(is_number(squareness) and 0 <= squareness <= 1, "squareness", squareness, "a number from 0 to 1")
         check(
             are_integers(slot_range, 2) and 1 <= slot_range[0] <= slot_range[1],
             "slot_range",
@@ -219,15 +218,19 @@ class VideoChooser:
         """Settings for a surveyed video.
 
         Raises:
-          UserError: if there is nothing to measure objects by and nobody says how large they are.
+          UserError: if there is nothing to measure objects by and nobody says how large they are, or how many.
         """
         background = video_background.estimate(found.sample, self._background)
-        threshold = self._threshold or _threshold_of(found.sample, background)
+        threshold = self._threshold or foreground_blobs.threshold_of(found.sample, background)
         object_size, objects = self._object_size, self._objects
         if object_size is None or objects is None:
-            size, count = measure_blobs(found.sample, background, threshold)
+            blobs = foreground_blobs.measure(found.sample, background, threshold)
+            self._check_camera(blobs)
+            size = blobs.size
             object_size = object_size or (size and tuple(round(side / found.scale, 1) for side in size))
-            objects = objects or count
+            objects = objects or blobs.per_frame
+        if object_size is None and found.num_frames == 1:
+            raise UserError("the video has one frame, in which nothing can move; expected a film: give a longer video")
         if object_size is None:
             raise UserError(
                 "nothing in this video differs from its background for long enough to be measured; expected things "
@@ -255,6 +258,19 @@ class VideoChooser:
             crop_shape=tuple(min(int(a), int(b)) for a, b in zip(self._crop_shape, working, strict=True)),
         )
 
+    def _check_camera(self, blobs: foreground_blobs.Blobs) -> None:
+        """Warn where so much changes that blobs are no objects; for those who want no background it is an error."""
+        if blobs.changed_share <= foreground_blobs.MOVING_SHARE:
+            return
+        seen = f"{100 * blobs.changed_share:.0f} % of the pixels differ from the background in an ordinary frame"
+        if self._background == "none":
+            raise UserError(
+                f"{seen}: the camera moves, or much of the picture does, and objects cannot be measured; expected to "
+                "be told how large and how many they are: give data.VideoChooser.object_size = (rows, columns) in "
+                "pixels and data.VideoChooser.objects_per_frame"
+            )
+        logging.warning("%s: this works for cameras that do not move; see data.VideoChooser.background", seen)
+
     def _working_size_for(self, frame_size, object_size) -> tuple[int, int]:
         height, width = object_size
         shape = (height / width) ** ((1 - self._squareness) / 2)
@@ -264,45 +280,3 @@ class VideoChooser:
         less = min(1.0, math.sqrt(self._most_pixels / pixels))
         # At least two grid cells of the usual 12 pixels; whole multiples of 4, which cost nothing and divide well.
         return tuple(max(24, 4 * round(s * less * side / 4)) for s, side in zip(scales, frame_size, strict=True))
-
-
-def measure_blobs(frames, background, threshold: float) -> tuple[tuple[float, float] | None, float]:
-    """Usual (rows, columns) of the blobs of foreground, None where there are none, and their number in busy frames.
-
-    Blobs at the border of the frame, whose size is not known, do not count for the size; specks do not count at all.
-
-    Args:
-      frames: `[H,W,3]` uint8.
-      background: `[H,W,3]` uint8.
-      threshold: see `video_background.foreground`.
-    """
-    sizes, areas, whole, owner, shares = [], [], [], [], []
-    for number, frame in enumerate(frames):
-        mask = video_background.foreground(frame, background, threshold)
-        shares.append(mask.mean())
-        stats = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:]
-        low, size = stats[:, [cv2.CC_STAT_TOP, cv2.CC_STAT_LEFT]], stats[:, [cv2.CC_STAT_HEIGHT, cv2.CC_STAT_WIDTH]]
-        sizes.append(size)
-        areas.append(stats[:, cv2.CC_STAT_AREA])
-        whole.append(((low > 0) & (low + size < mask.shape)).all(axis=1))
-        owner.append(np.full(len(size), number))
-    if np.median(shares) > MOVING_SHARE:
-        logging.warning(
-            "%.0f %% of the pixels differ from the background in an ordinary frame: this works for cameras that do not "
-            "move; see data.VideoChooser.background",
-            100 * np.median(shares),
-        )
-    sizes, areas, whole, owner = (np.concatenate(parts) for parts in (sizes, areas, whole, owner))
-    if not areas.size:
-        return None, 0.0
-    order = np.argsort(areas)
-    usual = areas[order][np.searchsorted(np.cumsum(areas[order]), areas.sum() / 2)]  # half of the foreground is larger
-    real = areas >= SMALLEST_SHARE * usual
-    counts = np.bincount(owner[real], minlength=len(frames))
-    measured = sizes[real & whole] if (real & whole).any() else sizes[real]
-    return tuple(float(side) for side in np.median(measured, axis=0)), float(np.percentile(counts, 99))
-
-
-def _threshold_of(frames, background) -> float:
-    noise = np.median([np.median(video_background.difference(frame, background)) for frame in frames])
-    return float(np.clip(NOISE_FACTOR * noise, *THRESHOLD_RANGE))

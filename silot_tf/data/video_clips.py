@@ -14,7 +14,7 @@ import numpy as np
 
 from silot_tf import files
 from silot_tf.data import video_background
-from silot_tf.data.checks import are_integers, require
+from silot_tf.data.checks import are_integers, is_number, require
 from silot_tf.data.video_choices import Choices, resize
 from silot_tf.data.video_files import VideoFile
 from silot_tf.errors import UserError
@@ -54,7 +54,7 @@ class VideoView:
         return np.clip(np.float32(self.choices.contrast) * np.stack([-light, light, colour], axis=-1), 0, 1)
 
     def foreground(self, frame: np.ndarray) -> np.ndarray:
-        """`[h,w]` bool: where a resized frame differs from the background (black where none was estimated)."""
+        """`[h,w]` bool: where a resized frame differs from the background, also where the model is told of none."""
         return video_background.difference(frame, self.background) >= self.choices.foreground_threshold
 
     def shown(self, seen: np.ndarray, offset=(0, 0)) -> np.ndarray:
@@ -168,7 +168,7 @@ class VideoClips:
 
         for name, value in (("num_frames", num_frames), ("validation_clips", validation_clips)):
             check(are_integers([value]) and value >= 1, name, value, "an integer of at least 1")
-        check(0 <= moving_share <= 1, "moving_share", moving_share, "a share from 0 to 1")
+        check(is_number(moving_share) and 0 <= moving_share <= 1, "moving_share", moving_share, "a share from 0 to 1")
         check(are_integers(frame_steps) and min(frame_steps) >= 1, "frame_steps", frame_steps, "integers from 1 on")
         longest = max(stop - start for start, stop in kept)
         if longest < 1 + (num_frames - 1) * max(frame_steps):

@@ -1,28 +1,24 @@
-"""Videos of one's own, frame after frame: any file that OpenCV reads, or a folder of images.
+"""Videos of one's own, frame after frame: any file that FFmpeg reads, or a folder of images.
 
-Only one frame is in memory at a time. Whatever the file holds (grey, with transparency, 16 bits), frames come out as
-RGB of 8 bits; that they were converted is said once.
+Only one frame is in memory at a time. Whatever the file holds (grey, with transparency, 10 or 16 bits), frames come out
+as RGB of 8 bits; that they were converted is said once.
 """
 
 import dataclasses
+import functools
 import hashlib
-import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable, Iterator
-
-# What a damaged file is worth saying is said here, once; FFmpeg would say it for every frame.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 import numpy as np
 from absl import logging
 
+from silot_tf.data import coded_video
 from silot_tf.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2")
-GREY_FORMATS = (b"Y800", b"GREY", b"Y16 ", b"Y1\x00\x10")
 _SNIFFED = 4096  # bytes
 _FINGERPRINTED = 1 << 20  # bytes at either end of a file
 
@@ -49,7 +45,7 @@ class VideoFile:
           UserError: if there is no frame at all, if a frame has another size than the first, or (in a folder) if an
             image cannot be read.
         """
-        read = _frames_of_folder if self.path.is_dir() else _frames_of_file
+        read = _frames_of_folder if self.path.is_dir() else coded_video.frames
         size, number = None, 0
         for number, frame in enumerate(read(self.path, self._say_once), start=1):
             if size is None:
@@ -98,25 +94,12 @@ def open_video(path) -> VideoFile:
         return VideoFile(path, None, len(_images_in(path)))
     if not path.is_file():
         raise UserError(f"video {path} does not exist; expected a video file, or a folder of images")
-    with _quiet(), _opened(path) as capture:
-        rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        readable, _ = capture.read()
-    if not readable:
+    _check_is_film(path)
+    with coded_video.opened(path) as (container, stream):
+        rate, count = coded_video.declared(container, stream)
+    if next(coded_video.frames(path, lambda message: None), None) is None:
         raise UserError(f"{path} has no frame that can be read; expected a video with at least one frame")
-    return VideoFile(path, rate if 0 < rate < 1000 else None, int(count) if 0 < count < 2**31 else None)
-
-
-def _frames_of_file(path: pathlib.Path, say: Callable[[str], None]) -> Iterator[np.ndarray]:
-    with _opened(path) as capture:
-        pixel_format = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) % 2**32
-        if pixel_format.to_bytes(4, "little") in GREY_FORMATS:
-            say(f"{path} is grey; its frames are taken as three equal channels")
-        while True:
-            with _quiet():
-                found, frame = capture.read()
-            if not found:
-                return
-            yield as_rgb(frame, str(path), say)
+    return VideoFile(path, rate, count)
 
 
 def _frames_of_folder(folder: pathlib.Path, say: Callable[[str], None]) -> Iterator[np.ndarray]:
@@ -128,29 +111,29 @@ def _frames_of_folder(folder: pathlib.Path, say: Callable[[str], None]) -> Itera
         yield as_rgb(frame, str(folder), say)
 
 
-def as_rgb(frame: np.ndarray, source: str, say: Callable[[str], None] = lambda message: None) -> np.ndarray:
+def as_rgb(frame: np.ndarray, folder: str, say: Callable[[str], None] = lambda message: None) -> np.ndarray:
     """`[H,W,3]` RGB uint8 of what OpenCV reads: `[H,W]` or `[H,W,C]`, blue first, uint8, uint16 or float in [0, 1].
 
     Transparent pixels are shown over black, 16-bit values divided by 257.
 
     Args:
       frame: as read.
-      source: what messages call it.
+      folder: what messages call the place where it comes from; others there may be of another kind.
       say: called with one sentence for each conversion.
     """
     if frame.dtype == np.uint16:
-        say(f"{source} has 16 bits per channel; its frames are reduced to 8 bits")
+        say(f"{folder} holds images of 16 bits per channel; they are reduced to 8 bits")
         frame = np.round(frame / 257.0).astype(np.uint8)
     elif frame.dtype != np.uint8:
-        say(f"{source} has {frame.dtype} values; its frames are reduced to 8 bits")
+        say(f"{folder} holds images of {frame.dtype} values; they are reduced to 8 bits")
         frame = np.round(np.clip(np.nan_to_num(frame.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
     if frame.ndim == 2 or frame.shape[-1] == 1:
-        say(f"{source} is grey; its frames are taken as three equal channels")
+        say(f"{folder} holds grey images; they are taken as three equal channels")
         return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=-1)
     if frame.shape[-1] == 4:
-        say(f"{source} has transparency; its frames are shown over black")
-        frame = np.round(frame[..., :3] * (frame[..., 3:] / 255.0)).astype(np.uint8)
-    return np.ascontiguousarray(frame[..., 2::-1])
+        tell = functools.partial(say, f"{folder} holds images with transparency; they are shown over black")
+        frame = coded_video.over_black(frame, tell)
+    return np.ascontiguousarray(frame[..., ::-1])
 
 
 def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -165,29 +148,18 @@ def _images_in(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found, key=key)
 
 
-class _opened:
-    """The capture of a file that is a video, released at the end."""
-
-    def __init__(self, path: pathlib.Path):
+def _check_is_film(path: pathlib.Path) -> None:
+    """FFmpeg takes any text for a film in characters, and a single image for a film of one frame."""
+    try:
         with open(path, "rb") as stream:
             beginning = stream.read(_SNIFFED)
-        # FFmpeg takes any text for a film in characters, and a single image for a film of one frame.
-        if not beginning or _is_text(beginning) or path.suffix.lower() in IMAGE_SUFFIXES:
-            hint = "; of single images give the folder" if path.suffix.lower() in IMAGE_SUFFIXES else ""
-            raise UserError(f"{path} is not a video; expected a file that OpenCV reads (mp4, avi, mkv, ...){hint}")
-        with _quiet():
-            self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise UserError(
-                f"{path} cannot be read as a video: its format is unknown, or it is damaged or cut short (an mp4 that "
-                "lacks its end cannot be opened); expected a whole file: copy it again, or convert it"
-            )
-
-    def __enter__(self):
-        return self._capture
-
-    def __exit__(self, *_):
-        self._capture.release()
+    except OSError as error:
+        raise UserError(f"video {path} cannot be read ({error}); expected a file that may be read") from error
+    if not beginning:
+        raise UserError(f"{path} is empty; expected a video file: copy it again")
+    if _is_text(beginning) or path.suffix.lower() in IMAGE_SUFFIXES:
+        hint = "; of single images give the folder" if path.suffix.lower() in IMAGE_SUFFIXES else ""
+        raise UserError(f"{path} is not a video; expected a file that FFmpeg reads (mp4, avi, mkv, ...){hint}")
 
 
 def _is_text(data: bytes) -> bool:
@@ -198,15 +170,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(data) - 4 and len(data) == _SNIFFED  # cut inside of a character
     return True
-
-
-class _quiet:
-    """Keeps OpenCV's own messages back: they come in several lines, beside the one that is ours."""
-
-    def __enter__(self):
-        sys.stderr.flush()
-        self._level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-    def __exit__(self, *_):
-        cv2.utils.logging.setLogLevel(self._level)

@@ -1,7 +1,10 @@
+import dataclasses
+
+import cv2
 import numpy as np
 import pytest
 
-from silot_tf.data import video_background, video_choices, video_files
+from silot_tf.data import foreground_blobs, video_background, video_choices, video_files
 from silot_tf.errors import UserError
 from tests.data import videos
 
@@ -33,8 +36,9 @@ def test_median_background_is_the_median_of_every_pixel():
     np.testing.assert_array_equal(video_background.estimate(frames, "median"), np.median(frames, axis=0))
 
 
-def test_no_background_is_black():
-    assert not video_background.estimate(videos.frames(2), "none").any()
+def test_where_models_are_told_of_no_background_things_still_move_before_one():
+    frames = videos.frames(16)
+    np.testing.assert_array_equal(*(video_background.estimate(frames, method) for method in ("none", "median")))
     with pytest.raises(UserError, match="median, mog2, none"):
         video_background.estimate(videos.frames(2), "mean")
 
@@ -78,6 +82,51 @@ def test_without_background_the_model_sees_the_frames(survey):
     assert video_choices.VideoChooser(background="none", object_size=(12, 8)).choose(survey).view == "frames"
 
 
+def test_without_background_objects_are_measured_as_with_one(survey, caplog):
+    with_one, without = (
+        video_choices.VideoChooser(background=b, view="frames").choose(survey) for b in ("median", "none")
+    )
+    assert dataclasses.replace(without, background="median") == with_one and not caplog.records
+    given = video_choices.VideoChooser(background="none", object_size=(10, 10)).choose(survey)
+    assert given.objects_per_frame == with_one.objects_per_frame == 2
+    sentences = without.sentences(survey.frame_size)
+    assert len(sentences) == 4 and not [sentence for sentence in sentences if "difference of" in sentence]
+
+
+@pytest.fixture
+def panned():
+    """A camera that turns over a picture of smooth blobs by two pixels a frame."""
+    wide = np.random.default_rng(0).integers(0, 256, (12, 40, 3), np.uint8)
+    wide = cv2.resize(wide, (320, 96), interpolation=cv2.INTER_CUBIC)
+    return video_choices.Survey(60, (96, 128), [wide[:, 2 * t : 2 * t + 128] for t in range(60)], 1.0)
+
+
+def test_before_a_moving_camera_sizes_and_numbers_are_asked_for(panned, caplog):
+    for given in ({}, {"object_size": (12, 8)}, {"objects_per_frame": 5}):
+        with pytest.raises(UserError, match=r"camera moves.*object_size = .*objects_per_frame") as caught:
+            video_choices.VideoChooser(background="none", **given).choose(panned)
+        assert "\n" not in str(caught.value)
+    choices = video_choices.VideoChooser(background="none", object_size=(12, 8), objects_per_frame=7).choose(panned)
+    assert choices.slots == 24 and not caplog.records
+    video_choices.VideoChooser(background="median").choose(panned)
+    assert ["cameras that do not move" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_noise_is_no_moving_camera(survey):
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(f + rng.normal(0, 16, f.shape), 0, 255).astype(np.uint8) for f in survey.sample]
+    background = video_background.estimate(noisy, "median")
+    found = foreground_blobs.measure(noisy, background, foreground_blobs.threshold_of(noisy, background))
+    assert found.changed_share < foreground_blobs.MOVING_SHARE
+
+
+def test_one_frame_is_told_as_one_frame(tmp_path):
+    found = video_choices.survey(video_files.open_video(videos.write_folder(tmp_path / "frames", videos.frames(1))))
+    for background in ("median", "none"):
+        with pytest.raises(UserError, match="the video has one frame"):
+            video_choices.VideoChooser(background=background).choose(found)
+
+
 def test_many_pixels_are_reduced(survey):
     choices = video_choices.VideoChooser(most_pixels=2000).choose(survey)
     assert np.prod(choices.working_size) < 2400
@@ -97,7 +146,8 @@ def test_a_still_video_is_an_error_with_the_cure(tmp_path):
     [
         {"background": "mean"}, {"view": "sideways"}, {"object_size": (0, 3)}, {"object_size": 12}, {"slots": 0},
         {"anchor": (3, 3)}, {"working_size": (200,)}, {"squareness": 2}, {"anchor_factor": 1}, {"slot_range": (5, 2)},
-        {"contrast": 0},
+        {"contrast": 0}, {"object_size": (40, "a")}, {"object_size": (40, float("nan"))}, {"object_size": "ab"},
+        {"anchor_factor": "a"}, {"squareness": "a"}, {"slots": float("inf")},
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_told_by_their_gin_name(wrong):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from reproduce import video_runs
 from silot_tf.data import video_background, video_choices, video_clips, video_files
 from silot_tf.errors import UserError
 from tests.data import videos
@@ -139,6 +140,21 @@ def test_most_crops_show_something_that_moves(prepared):
         return (np.abs(batch["video"] - 0.5).max(axis=(2, 3, 4)) > 0.2).any(axis=1).mean()
 
     assert moving(1.0) > 0.97 > 0.9 > moving(0.0)
+
+
+def test_crops_lie_around_what_moves_also_where_the_model_is_told_of_no_background(tmp_path):
+    """The still picture is brighter than the threshold; against black all of it would be foreground."""
+    video = video_files.open_video(videos.write_folder(tmp_path / "frames", videos.frames()))
+    chooser = video_choices.VideoChooser(background="none", working_size=(48, 64), crop_shape=(24, 24))
+    choices = chooser.choose(video_choices.survey(video))
+    view = video_clips.VideoView(choices, video_runs.background_of(video, choices))
+    path = video_clips.write_frames(video, tmp_path / "frames.npy", (48, 64), [(0, 16)])
+    dataset = video_clips.VideoClips(path, [(0, 16)], view, num_frames=1, moving_share=1.0)
+    frame = videos.frames()[5]
+    np.testing.assert_array_equal(view.foreground(frame), (frame != videos.still()).any(axis=-1))
+    clips = dataset.batch(np.random.default_rng(0), 100)["video"]
+    assert ((clips == (1, 1, 1)).all(axis=-1) | (clips == (1, 0, 0)).all(axis=-1)).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(view.shown(view.seen(frame)), frame)
 
 
 def test_every_place_and_window_is_drawn(prepared):

@@ -1,6 +1,8 @@
+import fractions
 import itertools
 import re
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -79,6 +81,53 @@ def test_a_grey_file_is_read_as_three_channels_and_that_is_said_once(tmp_path, s
     assert len(said) == 1 and "grey" in said[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "level", "word"),
+    [
+        ("film.mkv", "ffv1", "yuv420p10le", 200, "10 bits"),
+        ("film.mkv", "ffv1", "gray16le", 200, "16 bits"),
+        ("film.mkv", "ffv1", "gray16le", 200, "is grey"),
+        ("film.mov", "qtrle", "argb", 40, "transparency"),  # a fifth of 200
+        ("film.avi", "rawvideo", "bgra", 200, None),  # whose fourth byte is a filler
+    ],
+)
+def test_other_kinds_of_files_are_converted_and_that_is_said_once(tmp_path, said, name, codec, pixels, level, word):
+    image = np.full((24, 32, 4), 200, np.uint8)
+    image[..., 3] = 51
+    path = videos.write_coded(tmp_path / name, [image] * 3, codec, pixels)
+    video = video_files.open_video(path)
+    for _ in range(2):
+        frames = np.stack(list(video.frames()))
+    assert frames.dtype == np.uint8 and frames.shape == (3, 24, 32, 3)
+    np.testing.assert_allclose(frames.astype(int), level, atol=2)
+    assert sum(word in message for message in said) == 1 if word else not said
+
+
+def test_opacity_that_hides_nothing_is_not_worth_a_word(tmp_path, said):
+    image = np.full((24, 32, 4), 255, np.uint8)
+    read(videos.write_coded(tmp_path / "film.mov", [image] * 2, "qtrle", "argb"))
+    read(videos.write_folder(tmp_path / "frames", [image] * 2))
+    assert not said
+
+
+def test_some_grey_images_do_not_make_a_grey_folder(tmp_path, said):
+    colour, grey = np.zeros((24, 32, 3), np.uint8), np.zeros((24, 32), np.uint8)
+    read(videos.write_folder(tmp_path / "frames", [colour, grey, colour, grey]))
+    assert len(said) == 1 and "holds grey images" in said[0] and "is grey" not in said[0]
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_file_that_says_how_it_was_held_is_shown_upright(tmp_path, rotation):
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[:16, :24, 0] = 255  # red at the top left
+    path = videos.write_coded(tmp_path / "film.mp4", [image] * 3, "mpeg4", "yuv420p", rotation=rotation)
+    found = read(path)[0]
+    expected = np.rot90(image, rotation // 90)
+    assert found.shape == expected.shape and np.abs(found.astype(int) - expected).mean() < 8
+    _, frame = cv2.VideoCapture(str(path)).read()
+    np.testing.assert_allclose(found.astype(int), frame[..., ::-1], atol=2)
+
+
 def test_channels_are_red_green_blue(tmp_path):
     image = np.zeros((24, 32, 3), np.uint8)
     image[..., 0] = 255
@@ -86,14 +135,29 @@ def test_channels_are_red_green_blue(tmp_path):
         assert read(path)[0][0, 0].tolist() == pytest.approx([255, 0, 0], abs=4)
 
 
-def test_truncated_file_gives_what_can_be_read_and_says_how_many(tmp_path, said):
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MJPG"), ("a.mkv", "FFV1")])
+def test_truncated_file_gives_what_can_be_read_and_says_how_many(tmp_path, said, name, codec):
     rng = np.random.default_rng(0)
-    whole = videos.write_file(tmp_path / "a.avi", list(rng.integers(0, 255, (30, 48, 64, 3), np.uint8)), codec="MJPG")
-    cut = tmp_path / "cut.avi"
+    whole = videos.write_file(tmp_path / name, list(rng.integers(0, 255, (30, 48, 64, 3), np.uint8)), codec=codec)
+    cut = tmp_path / f"cut_{name}"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     frames = read(cut)
     assert 5 < len(frames) < 25
     assert len(said) == 1 and f"only {len(frames)} of them can be read" in said[0] and "30 frames" in said[0]
+
+
+def test_what_is_damaged_in_between_is_left_out_in_silence(tmp_path, said, capfd):
+    path = videos.write_file(tmp_path / "film.avi", videos.frames(16), codec="MJPG")
+    parts = path.read_bytes().split(b"\xff\xd8\xff")  # where pictures begin
+    assert len(parts) == 17
+    for number in (5, 8):
+        parts[number] = bytes(len(parts[number]) - 8) + parts[number][-8:]  # but for the head of the next
+    path.write_bytes(b"\xff\xd8\xff".join(parts))
+    frames = read(path)
+    expected = [image for number, image in enumerate(videos.frames(16), start=1) if number not in (5, 8)]
+    assert len(frames) == 14 and np.abs(np.stack(frames).astype(int) - np.stack(expected)).mean() < 8
+    assert len(said) == 1 and "only 14 of them can be read" in said[0] and "16 frames" in said[0]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_film_that_lacks_its_end_is_one_line(tmp_path):
@@ -108,7 +172,7 @@ def test_film_that_lacks_its_end_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("film.mp4", b"", "is not a video"),
+        ("film.mp4", b"", "is empty"),
         ("film.mp4", b"some words\n" * 1000, "is not a video"),
         ("film.mp4", bytes(range(256)) * 40, "cannot be read as a video"),
         ("film.png", cv2.imencode(".png", np.zeros((30, 30, 3), np.uint8))[1].tobytes(), "give the folder"),
@@ -120,7 +184,7 @@ def test_what_is_not_a_video_is_one_line(tmp_path, capfd, name, content, complai
     with pytest.raises(UserError, match=complaint) as caught:
         video_files.open_video(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")  # nor do OpenCV and FFmpeg talk
+    assert capfd.readouterr() == ("", "")  # nor does FFmpeg talk
 
 
 def test_nothing_there_and_folders_without_images_are_errors(tmp_path):
@@ -143,12 +207,45 @@ def test_sizes_that_differ_in_a_folder_are_an_error_that_names_the_frame(tmp_pat
         read(videos.write_folder(tmp_path / "frames", images))
 
 
-def test_a_file_that_changes_size_midway_is_an_error_that_names_the_frame(monkeypatch, tmp_path):
-    path = videos.write_file(tmp_path / "a.mkv", videos.frames(3))
-    sizes = iter([(20, 30, 3), (20, 30, 3), (40, 30, 3)])
-    monkeypatch.setattr(video_files, "as_rgb", lambda *_: np.zeros(next(sizes), np.uint8))
-    with pytest.raises(UserError, match=r"frame 3 has 40x30 pixels.*one size"):
-        read(path)
+def jpegs(images) -> bytes:
+    return b"".join(cv2.imencode(".jpg", image)[1].tobytes() for image in images)
+
+
+def after_another(path, first, second):
+    """Two films as one, in containers that allow it."""
+    for part in (first, second):
+        data = path.read_bytes() if path.exists() else b""
+        path.write_bytes(data + videos.write_coded(path.with_stem("part"), part, "mpeg2video", "yuv420p").read_bytes())
+    return path
+
+
+def in_one_container(path, first, second):
+    """Motion JPEG whose frames change their size; the container tells only the first."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *first[0].shape[:2], "yuvj420p"
+        for number, image in enumerate([*first, *second]):
+            packet = av.Packet(jpegs([image]))
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, fractions.Fraction(1, 10)
+            packet.is_keyframe = True
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["film.mjpeg", "film.avi", "film.mkv", "film.ts"])
+def test_a_file_that_changes_size_midway_is_an_error_that_names_the_frame(tmp_path, name):
+    path = tmp_path / name
+    first, second = [np.zeros((48, 64, 3), np.uint8)] * 4, [np.zeros((64, 96, 3), np.uint8)] * 3
+    if name == "film.mjpeg":
+        path.write_bytes(jpegs(first + second))
+    else:
+        (after_another if name == "film.ts" else in_one_container)(path, first, second)
+    frames = video_files.open_video(path).frames()
+    found = list(itertools.islice(frames, 3))
+    with pytest.raises(UserError, match=r"frame \d has 64x96 pixels.*before it 48x64;.*one size") as caught:
+        found.extend(frames)
+    assert f"frame {len(found) + 1} has" in str(caught.value) and "\n" not in str(caught.value)
+    assert len(found) == 4 or name == "film.ts"  # whose last frame of a part may be held back
 
 
 def test_fingerprint_tells_videos_apart_but_not_copies(tmp_path):
@@ -161,6 +258,25 @@ def test_fingerprint_tells_videos_apart_but_not_copies(tmp_path):
     folders = [videos.write_folder(tmp_path / n, videos.frames(c)) for n, c in (("x", 3), ("y", 3), ("z", 4))]
     prints = [video_files.open_video(path).fingerprint() for path in folders]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_one_library_reads_while_another_writes(tmp_path):
+    """Both come with an FFmpeg of their own."""
+    images = videos.frames(8)
+    source = videos.write_file(tmp_path / "a.mkv", images)
+    writer = cv2.VideoWriter(str(tmp_path / "b.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10.0, videos.SIZE[::-1])
+    for frame in video_files.open_video(source).frames():
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+    again = read(tmp_path / "b.mp4")
+    assert len(again) == 8 and np.abs(np.stack(again).astype(int) - np.stack(images)).mean() < 8
+
+
+def test_pixels_of_a_real_video_are_those_of_opencv():
+    path = videos.pedestrians() / "video.mp4"
+    capture = cv2.VideoCapture(str(path))
+    for frame in itertools.islice(video_files.open_video(path).frames(), 100):
+        np.testing.assert_allclose(frame.astype(int), capture.read()[1][..., ::-1], atol=2)
 
 
 def test_real_video_opens_and_is_read_in_order():

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -51,6 +52,20 @@ def write_file(path, images, codec: str = "FFV1", rate: float = 10.0) -> pathlib
     for image in images:
         writer.write(np.ascontiguousarray(image[..., ::-1]))
     writer.release()
+    return pathlib.Path(path)
+
+
+def write_coded(path, images, codec: str, pixels: str, *, rate: int = 25, rotation: int = 0) -> pathlib.Path:
+    """Write frames (RGB, or with opacity) as a video of any codec and pixel format; `rotation`: degrees to the left."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixels
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for image in images:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24" if image.shape[-1] == 3 else "rgba")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return pathlib.Path(path)
 
 
