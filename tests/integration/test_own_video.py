@@ -58,12 +58,12 @@ def test_a_film_becomes_tracks_and_a_page_and_other_films_follow(tmp_path):
     assert {"mota", "idf1", "misses", "false_positives", "switches"} <= set(results["model"]["film.mp4, 16 frames"])
     page = (out / "report" / "index.html").read_text()
     assert "film.mp4" in page and "Connected components" in page and "fresh clips" not in page
-    assert len(commands.rows(out / "metrics.csv")) == 6
+    assert len(commands.rows(out / "metrics.csv")) == 8
 
     # The same line again has nothing to train, and tracks as before.
     before = tracked(out)
     again = quickly(tmp_path, f"--video={film}", "--out=out", "--ground_truth=gt.txt")
-    assert "objects: usually" not in again.stdout and len(commands.rows(out / "metrics.csv")) == 6
+    assert "objects: usually" not in again.stdout and len(commands.rows(out / "metrics.csv")) == 8
     np.testing.assert_array_equal(tracked(out).boxes, before.boxes)
 
     # Other frames of the same camera: nothing is measured or trained, choices and background are those of the training.
