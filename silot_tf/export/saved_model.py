@@ -11,7 +11,8 @@ Signatures; every tensor is named, B is any batch size, K slots, F predicted fra
 
 `state...` are several tensors whose names begin with `state__`; `step` gives them back under the names it takes. The
 loaded object itself has `initial_state`, `step` and `predict` with the same named arguments; this `step` takes frames
-of both types, and says how to get a state when it is called without one.
+of both types, and says how to get a state when it is called without one. Frames of another size, floats that are not
+in [0, 1] and batch sizes that differ are refused with a sentence (`checks`).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ import tensorflow as tf
 from absl import logging
 
 from silot_tf.errors import UserError
-from silot_tf.export import names, tables
+from silot_tf.export import checks, names, tables
 
 BATCH_SIZE = tf.TensorSpec([], tf.int32, "batch_size")
 RESET = tf.TensorSpec([None], tf.bool, "reset")
@@ -114,9 +115,10 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
     def step(dtype, images: bool):
         @_traced(frame=frame_specs[dtype], reset=RESET, seed=SEED, **specs)
         def step(frame, reset, seed, **state):
-            frame = tables.to_float(frame) if dtype == tf.uint8 else frame
-            with tf.control_dependencies([_same_batch(frame, reset, next(iter(state.values())))]):
+            frame = checks.frame(frame, frame_shape)
+            with tf.control_dependencies([checks.same_batch(frame, reset, next(iter(state.values())))]):
                 frame = tf.identity(frame)
+            frame = tables.to_float(frame) if dtype == tf.uint8 else frame
             return _chosen(whole(frame=frame, reset=reset, seed=seed, **state), images)
 
         return step
@@ -193,7 +195,7 @@ def _step_of_any_type(kinds: Mapping, inputs: Mapping):
     step = tf.function(step, autograph=False)
     stateless = {name: spec for name, spec in inputs.items() if not name.startswith(names.STATE_PREFIX)}
     for dtype in kinds:
-        frame = tf.TensorSpec(inputs["frame"].shape, dtype, "frame")
+        frame = tf.TensorSpec(None, dtype, "frame")  # a wrong shape is told by the graph, in fewer words
         for given in (inputs, stateless, {}):
             step.get_concrete_function(**{**given, "frame": frame})
     return step
@@ -201,13 +203,6 @@ def _step_of_any_type(kinds: Mapping, inputs: Mapping):
 
 def _chosen(results: Mapping, images: bool) -> dict:
     return {key: value for key, value in results.items() if images or key not in names.IMAGES}
-
-
-def _same_batch(frame, reset, state) -> tf.Operation:
-    """Fails where batch sizes differ, which broadcasting would hide."""
-    sizes = tf.stack([tf.shape(value)[0] for value in (frame, reset, state)])
-    message = "frame, reset and state have batch sizes that differ; get a state from initial_state(batch_size=...):"
-    return tf.debugging.Assert(tf.reduce_all(sizes == sizes[0]), [message, sizes])
 
 
 def _inputs(function) -> dict:

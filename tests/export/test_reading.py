@@ -70,8 +70,11 @@ def test_step_without_a_state_says_how_to_get_one(exported, frame):
         (lambda frame: frame[0], r"of shape \[20, 30, 3\]; expected \[batch,20,30,3\]"),
         (lambda frame: frame[..., 0], "expected"),
         (lambda frame: frame.astype(np.float64), "frames of float64; expected uint8, or float32"),
+        (lambda frame: frame.astype(np.float64), r"frame\.astype\(np\.float32\)$"),
         (lambda frame: frame.astype(np.uint16), "frames of uint16"),
+        (lambda frame: frame.astype(np.int32), r"frames of int32; .*: frame\.astype\(np\.uint8\) where values are 0"),
         (lambda frame: frame.astype(np.float32) + 200, "from 200 to 200; expected 0 to 1: divide by 255"),
+        (lambda frame: np.where(np.arange(3) == 1, np.float32(np.nan), frame), "from nan to nan; expected 0 to 1"),
         (lambda frame: frame[:1], "1 frames and 1 resets for a state of 2 streams"),
     ],
 )

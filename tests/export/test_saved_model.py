@@ -172,6 +172,34 @@ def test_batch_sizes_that_differ_are_refused_and_not_broadcast(loaded):
         loaded.signatures["step"](frame=frame, reset=reset, seed=SEED, **initial(loaded, 1))
 
 
+@pytest.mark.parametrize("shape", [(1, 20, 29, 3), (1, 30, 20, 3), (1, 20, 30, 1), (20, 30, 3), (20, 30), ()])
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float32])
+def test_frames_of_another_shape_are_told_with_what_came_and_what_is_expected(loaded, shape, dtype):
+    given = {"frame": tf.zeros(shape, dtype), "reset": tf.constant([False]), "seed": SEED, **initial(loaded, 1)}
+    signature = loaded.signatures["step_uint8" if dtype == tf.uint8 else "step"]
+    found = " ".join(map(str, shape))
+    for step in (signature, loaded.step):
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            step(**given)
+        assert "step takes frames of shape [batch,20,30,3]; crop or resize them" in str(error.value)
+        assert f"Found frames of shape] [{found}]" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(255.0, "[0] [255]"), (-0.1, "[-0.1] [0]"), (np.nan, "nan"), (np.inf, "inf")]
+)
+def test_floats_out_of_range_are_told(loaded, value, found):
+    frame = np.zeros((1, *fakes.FRAME_SHAPE), np.float32)
+    frame[0, 7, 11, 1] = value
+    given = {"reset": tf.constant([False]), "seed": SEED, **initial(loaded, 1)}
+    for step in (loaded.signatures["step"], loaded.signatures["step_with_reconstruction"], loaded.step):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="values from 0 to 1; divide them by 255") as error:
+            step(frame=tf.constant(frame), **given)
+        assert found in str(error.value).split("Found values from, to]")[1]
+    frame[0, 7, 11, 1] = np.nextafter(np.float32(1), np.float32(2))  # what resizing makes of white
+    loaded.signatures["step"](frame=tf.constant(frame), **given)
+
+
 def test_predicting_nothing_is_refused(loaded):
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least 1"):
         loaded.signatures["predict"](frames=tf.constant(0), seed=SEED, **initial(loaded, 1))
