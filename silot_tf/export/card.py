@@ -12,13 +12,14 @@ from silot_tf.export import names
 CARD_FILE = "card.json"
 FORMAT = 1
 
+_PICTURES = {1: "grey frames", 3: "RGB frames"}  # by channels
 _MEANINGS = {
     "batch_size": "number of streams",
-    "frame": "RGB frames: float32 in [0, 1], or uint8 (signatures with `uint8`), which is divided by 255",
+    "frame": "{frames}: float32 in [0, 1], or uint8 (signatures with `uint8`), which is divided by 255",
     "reset": "True starts a stream over, as a fresh state would; the frame is then its first",
     "seed": "two numbers that decide all noise, the same for all frames of a stream",
     "frames": "number of frames to predict, at least 1",
-    "reconstruction": "RGB frames as the model explains them, in [0, 1]",
+    "reconstruction": "{frames} as the model explains them, in [0, 1]",
     "masks": "share of each object in each pixel, 0 to 1",
 } | {name: f"{shape} {meaning}" for name, (shape, meaning) in names.TABLE.items()}
 _STATE = "carried from frame to frame, not meant to be read"
@@ -33,9 +34,11 @@ def describe(model, signatures: Mapping, frame_shape, *, deterministic: bool) ->
       frame_shape: (H, W, C) of the frames taken.
       deterministic: as in `saved_model.write`.
     """
+    frames = _PICTURES.get(frame_shape[-1], f"frames of {frame_shape[-1]} channels")
+    meanings = {name: meaning.replace("{frames}", frames) for name, meaning in _MEANINGS.items()}
 
     def tensor(name, spec):
-        meaning = _STATE if name.startswith(names.STATE_PREFIX) else _MEANINGS[name]
+        meaning = _STATE if name.startswith(names.STATE_PREFIX) else meanings[name]
         return {"shape": spec.shape.as_list(), "dtype": spec.dtype.name, "meaning": meaning}
 
     described = {
@@ -53,7 +56,7 @@ def describe(model, signatures: Mapping, frame_shape, *, deterministic: bool) ->
         },
         "frame": {
             "shape": [int(n) for n in frame_shape],
-            "layout": "height, width, channels; RGB; row 0 is the top",
+            "layout": f"height, width, channels; {frames}; row 0 is the top",
             "value_range": {"float32": [0.0, 1.0], "uint8": [0, 255]},
         },
         "deterministic": deterministic,

@@ -6,6 +6,7 @@ import pytest
 
 from silot_tf.errors import UserError
 from silot_tf.export import card as cards
+from silot_tf.export import saved_model
 from silot_tf.export.reading import ExportedModel
 from tests.export import fakes
 
@@ -111,6 +112,19 @@ def test_a_card_of_another_format_is_told(copy):
     (copy / cards.CARD_FILE).write_text(json.dumps(card | {"format": 99}))
     with pytest.raises(UserError, match="format 99"):
         ExportedModel(copy)
+
+
+@pytest.mark.parametrize(("channels", "word"), [(1, "grey frames"), (3, "RGB frames"), (4, "frames of 4 channels")])
+def test_the_card_says_what_kind_of_frames_there_are(tmp_path, channels, word):
+    shape = (8, 8, channels)
+    model = fakes.build(shape)
+    signatures = saved_model.write(model, tmp_path, shape)
+    card = cards.describe(model, signatures, shape, deterministic=False)
+    step = card["signatures"]["step_with_reconstruction"]
+    tensors = step["inputs"]["frame"], step["outputs"]["reconstruction"]
+    meanings = [card["frame"]["layout"], *(tensor["meaning"] for tensor in tensors)]
+    assert all(word in meaning for meaning in meanings)
+    assert channels == 3 or not any("RGB" in meaning for meaning in meanings)
 
 
 def test_the_card_tells_shapes_units_and_checksums(folder):
