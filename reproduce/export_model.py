@@ -206,13 +206,12 @@ def _origin(run_dir: pathlib.Path, weights: dict) -> dict:
 
 
 def _words(report: dict) -> str:
+    from silot_tf.export import verification
+
     verdict = "equals the live model" if report["equal"] else "DIFFERS from the live model; nothing was written"
     if _MODE.value == "verify" and not report["equal"]:
         verdict = "DIFFERS from the live model"
-    return (
-        f"verified in a process without silot_tf: {verdict} (largest difference {report['largest_difference']:.1e} of "
-        f"{report['compared']} tensors, in {report['where']}; tolerance {report['tolerance']:g})"
-    )
+    return f"verified in a process without silot_tf: {verdict} ({verification.in_words(report)})"
 
 
 if __name__ == "__main__":

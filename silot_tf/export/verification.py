@@ -156,3 +156,13 @@ def compare(folder, arrays: dict | None = None) -> dict:
         raise UserError(
             f"{folder} cannot be checked ({last}); expected a whole export: export the run again"
         ) from error
+
+
+def in_words(report: dict) -> str:
+    """How large the differences of a report of `compare` are, for one line."""
+    if report["largest_difference"] == 0:  # then the place would be that of any tensor
+        return f"all {report['compared']} tensors are equal"
+    return (
+        f"largest difference {report['largest_difference']:.1e} of {report['compared']} tensors, in {report['where']}; "
+        f"tolerance {report['tolerance']:g}"
+    )

@@ -47,6 +47,13 @@ def test_differences_are_told():
     assert check.difference_of(np, ids, ids.astype(np.int64), shape, "ids") == np.inf
 
 
+def test_no_place_is_named_where_all_is_equal():
+    report = {"largest_difference": 0.0, "where": "batch 1, uint8, is_new", "compared": 52, "tolerance": 1e-5}
+    assert verification.in_words(report) == "all 52 tensors are equal"
+    told = verification.in_words(report | {"largest_difference": 2e-6})
+    assert told == "largest difference 2.0e-06 of 52 tensors, in batch 1, uint8, is_new; tolerance 1e-05"
+
+
 def test_the_check_stands_alone():
     """Only the standard library at the top; TensorFlow and NumPy inside; nothing of ours."""
     tree = ast.parse(pathlib.Path(check.__file__).read_text())
