@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from silot_tf import files
 from silot_tf.errors import UserError
 from silot_tf.export import names
+from silot_tf.export.preprocessing import Preprocessing
 
 CARD_FILE = "card.json"
 FORMAT = 1
@@ -22,20 +23,25 @@ _MEANINGS = {
     "reconstruction": "{frames} as the model explains them, in [0, 1]",
     "masks": "share of each object in each pixel, 0 to 1",
 } | {name: f"{shape} {meaning}" for name, (shape, meaning) in names.TABLE.items()}
+_PREPROCESSED_FRAME = "{frames}: uint8 (signatures with `uint8`), or float32 in [0, 1], which is rounded to 255ths"
+_RECONSTRUCTED_VIEW = "what the model sees (`preprocessing`) as the model explains it, in [0, 1]"
 _STATE = "carried from frame to frame, not meant to be read"
 
 
-def describe(model, signatures: Mapping, frame_shape, *, deterministic: bool) -> dict:
+def describe(
+    model, signatures: Mapping, frame_shape, *, deterministic: bool, preprocessing: Preprocessing | None = None
+) -> dict:
     """The part of the card that follows from the model and its signatures.
 
     Args:
       model: the live model.
       signatures: as `saved_model.write` returns them.
       frame_shape: (H, W, C) of the frames taken.
-      deterministic: as in `saved_model.write`.
+      deterministic, preprocessing: as in `saved_model.write`.
     """
     frames = _PICTURES.get(frame_shape[-1], f"frames of {frame_shape[-1]} channels")
-    meanings = {name: meaning.replace("{frames}", frames) for name, meaning in _MEANINGS.items()}
+    special = {"frame": _PREPROCESSED_FRAME, "reconstruction": _RECONSTRUCTED_VIEW} if preprocessing else {}
+    meanings = {name: meaning.replace("{frames}", frames) for name, meaning in (_MEANINGS | special).items()}
 
     def tensor(name, spec):
         meaning = _STATE if name.startswith(names.STATE_PREFIX) else meanings[name]
@@ -59,6 +65,8 @@ def describe(model, signatures: Mapping, frame_shape, *, deterministic: bool) ->
             "layout": f"height, width, channels; {frames}; row 0 is the top",
             "value_range": {"float32": [0.0, 1.0], "uint8": [0, 255]},
         },
+        # What the signatures do with frames before the model sees them; null: nothing but the division.
+        "preprocessing": preprocessing and {"seen_shape": list(preprocessing.seen_shape), **preprocessing.description},
         "deterministic": deterministic,
         "signatures": described,
         "how_to": (

@@ -22,6 +22,7 @@ from absl import logging
 
 from silot_tf.errors import UserError
 from silot_tf.export import checks, names, tables
+from silot_tf.export.preprocessing import Preprocessing
 
 BATCH_SIZE = tf.TensorSpec([], tf.int32, "batch_size")
 RESET = tf.TensorSpec([None], tf.bool, "reset")
@@ -33,7 +34,9 @@ NO_STATE = (
 )
 
 
-def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[str, dict]:
+def write(
+    model, folder, frame_shape, *, deterministic: bool = False, preprocessing: Preprocessing | None = None
+) -> dict[str, dict]:
     """Write the SavedModel of a built model with its weights; return its signatures.
 
     Args:
@@ -41,6 +44,8 @@ def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[st
       folder: a new or empty folder.
       frame_shape: (H, W, C) of the frames that will be handed in.
       deterministic: leave out all noise: the mean stands for every sample, seeds are not looked at.
+      preprocessing: what becomes of frames before the model sees them, where that is more than a division by 255.
+        Boxes are in pixels of the frames that come in, reconstruction and masks are as the model sees frames.
 
     Returns:
       signature -> {"inputs": {name: TensorSpec}, "outputs": {name: TensorSpec}}.
@@ -53,7 +58,7 @@ def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[st
             f"{type(model).__name__} looks at later frames (causal = False), so it has no step for single frames; "
             "expected a causal model"
         )
-    functions = _trace(model, tuple(frame_shape), deterministic)
+    functions = _trace(model, tuple(frame_shape), deterministic, preprocessing)
     module = tf.Module(name="exported")
     # Keras' layers are invisible to a tf.Module; the list of their variables is not.
     module.weights = [variable.value for variable in model.variables]
@@ -74,7 +79,7 @@ def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[st
     }
 
 
-def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
+def _trace(model, frame_shape, deterministic: bool, preprocessing: Preprocessing | None) -> dict[str, Callable]:
     """Signature -> its graph.
 
     The network is there twice, in `whole` and `imagine`. The others call these, and TensorFlow leaves out what they do
@@ -86,6 +91,9 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
         for name, value in tables.flatten_state(template).items()
     }
     frame_specs = {dtype: tf.TensorSpec([None, *frame_shape], dtype, "frame") for dtype in (tf.float32, tf.uint8)}
+    seen_shape = preprocessing.seen_shape if preprocessing else frame_shape
+    seen_spec = tf.TensorSpec([None, *seen_shape], tf.float32, "frame")
+    in_graph = preprocessing and _traced(frame=frame_specs[tf.uint8])(preprocessing.in_graph)  # its constants once
 
     def advance(frame, seed, state, **options):
         outputs, state = model.step(frame, state, seed=None if deterministic else seed, **options)
@@ -97,7 +105,12 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
     def initial_state(batch_size):
         return tables.flatten_state(model.initial_state(batch_size))
 
-    @_traced(frame=frame_specs[tf.float32], reset=RESET, seed=SEED, **specs)
+    def seen(frame):
+        if in_graph:
+            return in_graph(frame=frame if frame.dtype == tf.uint8 else tables.to_bytes(frame))
+        return tables.to_float(frame) if frame.dtype == tf.uint8 else frame
+
+    @_traced(frame=seen_spec, reset=RESET, seed=SEED, **specs)
     def whole(frame, reset, seed, **state):
         return advance(frame, seed, model.reset(tables.pack_state(template, state), reset))
 
@@ -105,7 +118,7 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
     def imagine(frames, seed, **state):
         # The prior does not look at frames; black ones stand for those that nobody has.
         batch = tf.shape(next(iter(state.values())))[0]
-        blank = tf.ensure_shape(tf.zeros([batch, *frame_shape]), [None, *frame_shape])
+        blank = tf.ensure_shape(tf.zeros([batch, *seen_shape]), seen_spec.shape)
 
         def one(state):
             return advance(blank, seed, tables.pack_state(template, state), rollout_from=0)
@@ -117,8 +130,7 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
         def step(frame, reset, seed, **state):
             frame = checks.frame(frame, frame_shape)
             with tf.control_dependencies([checks.same_batch(frame, reset, next(iter(state.values())))]):
-                frame = tf.identity(frame)
-            frame = tables.to_float(frame) if dtype == tf.uint8 else frame
+                frame = seen(tf.identity(frame))
             return _chosen(whole(frame=frame, reset=reset, seed=seed, **state), images)
 
         return step

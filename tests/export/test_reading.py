@@ -125,6 +125,7 @@ def test_the_card_says_what_kind_of_frames_there_are(tmp_path, channels, word):
     meanings = [card["frame"]["layout"], *(tensor["meaning"] for tensor in tensors)]
     assert all(word in meaning for meaning in meanings)
     assert channels == 3 or not any("RGB" in meaning for meaning in meanings)
+    assert card["preprocessing"] is None
 
 
 def test_the_card_tells_shapes_units_and_checksums(folder):
