@@ -2,7 +2,8 @@
 
 The folder has signatures `initial_state`, `step` and `predict` for any number of streams (silot_tf.export.saved_model
 tells them), `card.json` with units, shapes, configuration, metrics and checksums, and `check.py`, which compares the
-export with what the live model gave; it runs without this package, and before the folder gets its name.
+export with what the live model gave; it runs without this package, and before the folder gets its name. Of a run of
+`reproduce.own_video`, the export takes frames of the video as they are.
 
 usage: python -m reproduce.export_model --run_dir=RUN --out=FOLDER [--flag=value ...]
        python -m reproduce.export_model --mode=verify --out=FOLDER [--run_dir=RUN]
@@ -34,7 +35,7 @@ _GIN_PARAM = flags.DEFINE_multi_string(
     "gin_param", [], "One binding on top of the run's configuration, such as 'test/silot.SILOT.num_slots=64'."
 )
 _FRAME_SHAPE = flags.DEFINE_list(
-    "frame_shape", None, "HEIGHT,WIDTH of the frames to come, pixels. Default: that of the run's test frames."
+    "frame_shape", None, "HEIGHT,WIDTH of the frames to come, pixels. Default: that of the run's test frames, or video."
 )
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Leave out all noise: the mean stands for every sample.")
 _STABLEHLO = flags.DEFINE_bool("stablehlo", False, "Also write a step at batch 1 as a StableHLO module.")
@@ -66,24 +67,27 @@ def export() -> dict | None:
 
     out, run_dir = pathlib.Path(_OUT.value), pathlib.Path(_RUN_DIR.value)
     with files.new_folder(out) as folder:
-        setup = _experiment([str(run_folders.stored_configuration(run_dir))], _GIN_PARAM.value)
+        size = _FRAME_SHAPE.value and tuple(map(int, _FRAME_SHAPE.value))
+        configured = str(run_folders.stored_configuration(run_dir))
+        setup, frame_shape, preprocessing = _run(run_dir, configured, _GIN_PARAM.value, size)
         model, weights = _live_model(setup, run_dir, _WEIGHTS.value or setup.weights)
-        frame_shape = _frame_shape(setup.dataset)
-        _try_one_frame(model, frame_shape)
-        signatures = saved_model.write(model, folder, frame_shape, deterministic=_DETERMINISTIC.value)
-        clips = verification.clips_for(_example_video(run_dir), frame_shape)
-        arrays = verification.reference(model, clips, deterministic=_DETERMINISTIC.value)
+        _try_one_frame(model, preprocessing.seen_shape if preprocessing else frame_shape)
+        options = {"deterministic": _DETERMINISTIC.value, "preprocessing": preprocessing}
+        signatures = saved_model.write(model, folder, frame_shape, **options)
+        clips = verification.clips_for(_example_video(run_dir), frame_shape, preprocessing)
+        arrays = verification.reference(model, clips, **options)
         verification.write_reference(folder, arrays)
         report = verification.compare(folder) if _MODE.value == "all" else None
         module = {"stablehlo": stablehlo.write(folder)} if _STABLEHLO.value else {}
-        content = card.describe(model, signatures, frame_shape, deterministic=_DETERMINISTIC.value)
+        content = card.describe(model, signatures, frame_shape, **options)
         card.write(folder, content | _origin(run_dir, weights) | {"verification": report} | module)
         if report is not None and not report["equal"]:
             raise _Different(report)  # so that no folder stays: an export that is not the model is worth nothing
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     height, width = frame_shape[:2]
     slots = content["model"]["slots"]
-    print(f"export: {out.resolve()} ({size / 1e6:.1f} MB; frames of {height}x{width}, {slots} slots)")
+    inside = f"; inside, {preprocessing.description['sentence']}" if preprocessing else ""
+    print(f"export: {out.resolve()} ({size / 1e6:.1f} MB; frames of {height}x{width}, {slots} slots{inside})")
     return report
 
 
@@ -99,15 +103,18 @@ def verify() -> dict:
         run_dir, frame_shape = pathlib.Path(_RUN_DIR.value), tuple(content["frame"]["shape"])
         with tempfile.TemporaryDirectory() as elsewhere:
             configuration.write(elsewhere, configuration.CONFIG_FILE, content["configuration"])
-            setup = _experiment([str(pathlib.Path(elsewhere) / configuration.CONFIG_FILE)], ())
+            configured = str(pathlib.Path(elsewhere) / configuration.CONFIG_FILE)
+            setup, _, preprocessing = _run(run_dir, configured, (), frame_shape[:2])
         model, weights = _live_model(setup, run_dir, content["weights"]["choice"])
         if weights != content["weights"]:
             raise UserError(
                 f"{run_dir} has other weights by now (update {weights['global_step']}) than {out} was made of (update "
                 f"{content['weights']['global_step']}); leave --run_dir out, or export again"
             )
-        clips = verification.clips_for(_example_video(run_dir), frame_shape)
-        arrays = verification.reference(model, clips, deterministic=content["deterministic"])
+        clips = verification.clips_for(_example_video(run_dir), frame_shape, preprocessing)
+        arrays = verification.reference(
+            model, clips, deterministic=content["deterministic"], preprocessing=preprocessing
+        )
     return verification.compare(out, arrays)
 
 
@@ -136,12 +143,30 @@ def _check_flags() -> None:
         )
 
 
-def _experiment(gin_files, gin_params):
+def _run(run_dir: pathlib.Path, configured: str, gin_params, size: tuple[int, int] | None):
+    """The experiment of a run, the shape of the frames to come, and the `Preprocessing` before the model, or None.
+
+    Args:
+      run_dir: its folder.
+      configured: file with its configuration.
+      gin_params: bindings that win over it.
+      size: (rows, columns) of the frames to come; None for the usual ones.
+    """
     import silot_tf.training  # noqa: F401  registers what configurations name before gin is locked
+    from reproduce import video_runs
     from reproduce.experiment import Experiment
 
-    configuration.load(gin_files, gin_params)
-    return configuration.build(Experiment)
+    record = video_runs.read_record(run_dir)
+    if record is not None:
+        from reproduce import video_export
+
+        setup = video_export.experiment(run_dir, record, [configured], gin_params)
+        return setup, *video_export.preprocessing(run_dir, record, size)
+    configuration.load([configured], gin_params)
+    setup = configuration.build(Experiment)
+    trained = tuple(setup.dataset.frame_shape)
+    usual = tuple(getattr(setup.dataset, "test_frame_shape", trained))
+    return setup, (*size, trained[-1]) if size else usual, None
 
 
 def _live_model(setup, run_dir: pathlib.Path, which: str):
@@ -154,13 +179,6 @@ def _live_model(setup, run_dir: pathlib.Path, which: str):
     model = setup.new_model(seed, setup.test_model)
     best = restoring.restore_weights(run_dir, model, which)
     return model, dataclasses.asdict(best) | {"choice": which}
-
-
-def _frame_shape(dataset) -> tuple[int, int, int]:
-    trained = tuple(dataset.frame_shape)
-    if _FRAME_SHAPE.value is not None:
-        return (*map(int, _FRAME_SHAPE.value), trained[-1])
-    return tuple(getattr(dataset, "test_frame_shape", trained))
 
 
 def _try_one_frame(model, frame_shape) -> None:
@@ -206,13 +224,12 @@ def _origin(run_dir: pathlib.Path, weights: dict) -> dict:
 
 
 def _words(report: dict) -> str:
+    from silot_tf.export import verification
+
     verdict = "equals the live model" if report["equal"] else "DIFFERS from the live model; nothing was written"
     if _MODE.value == "verify" and not report["equal"]:
         verdict = "DIFFERS from the live model"
-    return (
-        f"verified in a process without silot_tf: {verdict} (largest difference {report['largest_difference']:.1e} of "
-        f"{report['compared']} tensors, in {report['where']}; tolerance {report['tolerance']:g})"
-    )
+    return f"verified in a process without silot_tf: {verdict} ({verification.in_words(report)})"
 
 
 if __name__ == "__main__":

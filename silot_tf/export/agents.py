@@ -44,7 +44,8 @@ class ObjectObservation(gymnasium.ObservationWrapper):
 
     Args:
       env: an environment (not a vector of them) with RGB frames: uint8 `[H,W,3]` observations, or `render`.
-      export: folder of the export, or an `ExportedModel` that several wrappers share.
+      export: folder of the export, or an `ExportedModel` that several wrappers share. One that takes a single channel
+        is shown the mean of the three colours.
       frames: "observation" or "render", where frames come from; None for observations where these are images.
       crop: (top, left, height, width) in pixels, the part of the frames that the model sees; None for all of it.
       resize: whether frames of another size than the export's are resized. Never done unasked: objects of another
@@ -57,7 +58,7 @@ class ObjectObservation(gymnasium.ObservationWrapper):
       render_scale: by how much `render` enlarges frames, a whole number.
 
     Raises:
-      UserError: if frames are no RGB images, or of another size than the export takes.
+      UserError: if frames are no RGB images, or of another size or number of channels than the export takes.
     """
 
     def __init__(

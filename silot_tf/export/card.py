@@ -8,34 +8,43 @@ from collections.abc import Mapping
 from silot_tf import files
 from silot_tf.errors import UserError
 from silot_tf.export import names
+from silot_tf.export.preprocessing import Preprocessing
 
 CARD_FILE = "card.json"
 FORMAT = 1
 
+_PICTURES = {1: "grey frames", 3: "RGB frames"}  # by channels
 _MEANINGS = {
     "batch_size": "number of streams",
-    "frame": "RGB frames: float32 in [0, 1], or uint8 (signatures with `uint8`), which is divided by 255",
+    "frame": "{frames}: float32 in [0, 1], or uint8 (signatures with `uint8`), which is divided by 255",
     "reset": "True starts a stream over, as a fresh state would; the frame is then its first",
     "seed": "two numbers that decide all noise, the same for all frames of a stream",
     "frames": "number of frames to predict, at least 1",
-    "reconstruction": "RGB frames as the model explains them, in [0, 1]",
+    "reconstruction": "{frames} as the model explains them, in [0, 1]",
     "masks": "share of each object in each pixel, 0 to 1",
 } | {name: f"{shape} {meaning}" for name, (shape, meaning) in names.TABLE.items()}
+_PREPROCESSED_FRAME = "{frames}: uint8 (signatures with `uint8`), or float32 in [0, 1], which is rounded to 255ths"
+_RECONSTRUCTED_VIEW = "what the model sees (`preprocessing`) as the model explains it, in [0, 1]"
 _STATE = "carried from frame to frame, not meant to be read"
 
 
-def describe(model, signatures: Mapping, frame_shape, *, deterministic: bool) -> dict:
+def describe(
+    model, signatures: Mapping, frame_shape, *, deterministic: bool, preprocessing: Preprocessing | None = None
+) -> dict:
     """The part of the card that follows from the model and its signatures.
 
     Args:
       model: the live model.
       signatures: as `saved_model.write` returns them.
       frame_shape: (H, W, C) of the frames taken.
-      deterministic: as in `saved_model.write`.
+      deterministic, preprocessing: as in `saved_model.write`.
     """
+    frames = _PICTURES.get(frame_shape[-1], f"frames of {frame_shape[-1]} channels")
+    special = {"frame": _PREPROCESSED_FRAME, "reconstruction": _RECONSTRUCTED_VIEW} if preprocessing else {}
+    meanings = {name: meaning.replace("{frames}", frames) for name, meaning in (_MEANINGS | special).items()}
 
     def tensor(name, spec):
-        meaning = _STATE if name.startswith(names.STATE_PREFIX) else _MEANINGS[name]
+        meaning = _STATE if name.startswith(names.STATE_PREFIX) else meanings[name]
         return {"shape": spec.shape.as_list(), "dtype": spec.dtype.name, "meaning": meaning}
 
     described = {
@@ -53,9 +62,11 @@ def describe(model, signatures: Mapping, frame_shape, *, deterministic: bool) ->
         },
         "frame": {
             "shape": [int(n) for n in frame_shape],
-            "layout": "height, width, channels; RGB; row 0 is the top",
+            "layout": f"height, width, channels; {frames}; row 0 is the top",
             "value_range": {"float32": [0.0, 1.0], "uint8": [0, 255]},
         },
+        # What the signatures do with frames before the model sees them; null: nothing but the division.
+        "preprocessing": preprocessing and {"seen_shape": list(preprocessing.seen_shape), **preprocessing.description},
         "deterministic": deterministic,
         "signatures": described,
         "how_to": (

@@ -66,15 +66,14 @@ def _run(tf, np, signatures, arrays, batch: int, kind: str) -> dict:
     """Results of the export on the clips, `[B,T,...]`, and of a prediction from the state in the middle."""
     video, resets = arrays["video"][:batch], arrays[f"batch{batch}/reset"]
     seed = tf.constant(arrays["seed"], tf.int32)
-    if kind == "float32":
-        video = video.astype(np.float32) / np.float32(255)
     with_images = f"batch{batch}/reconstruction" in arrays
     suffix = "_with_reconstruction" if with_images else ""
     step = signatures[("step_uint8" if kind == "uint8" else "step") + suffix]
     state = signatures["initial_state"](batch_size=tf.constant(batch))
     names, steps, predicted = list(state), [], {}
     for t in range(video.shape[1]):
-        results = step(frame=tf.constant(video[:, t]), reset=tf.constant(resets[:, t]), seed=seed, **state)
+        frame = video[:, t].astype(np.float32) / np.float32(255) if kind == "float32" else video[:, t]
+        results = step(frame=tf.constant(frame), reset=tf.constant(resets[:, t]), seed=seed, **state)
         state = {name: results[name] for name in names}
         steps.append({name: value.numpy() for name, value in results.items() if name not in state})
         if t == arrays["predict_after"]:

@@ -54,6 +54,8 @@ class FramesOfEnvironment:
 class View:
     """The part of frames that the model sees, and the way back for boxes.
 
+    A model of one channel sees the mean of red, green and blue, rounded.
+
     Args:
       shape: (H, W, 3) of the environment's frames.
       wanted: (H, W, C) of the export.
@@ -74,17 +76,23 @@ class View:
                 f"{wanted[0]}x{wanted[1]}; give crop=(top, left, {wanted[0]}, {wanted[1]}) or resize=True, or export "
                 f"again with --frame_shape={height},{width}"
             )
+        if wanted[2] not in (1, shape[2]):
+            raise UserError(
+                f"ObjectObservation: frames have {shape[2]} channels, the export takes {wanted[2]}; expected an export "
+                f"of a model that was trained on frames of {shape[2]} channels, or of 1"
+            )
+        self._grey = wanted[2] != shape[2]
         self._rows, self._columns, self._size = slice(top, top + height), slice(left, left + width), tuple(wanted[:2])
         self._corner = np.array([top, left, 0, 0], np.float32)
         self._scale = np.tile(np.array([height / wanted[0], width / wanted[1]], np.float32), 2)
 
     def of(self, frames: np.ndarray) -> np.ndarray:
-        """What the model sees of frames `[N,H,W,3]` uint8."""
+        """What the model sees of frames `[N,H,W,3]` uint8, `[N,h,w,C]` uint8."""
         seen = np.asarray(frames)[:, self._rows, self._columns]
-        if seen.shape[1:3] == self._size:
-            return seen
-        rows, columns = self._size
-        return np.stack([cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_AREA) for frame in seen])
+        if seen.shape[1:3] != self._size:
+            rows, columns = self._size
+            seen = np.stack([cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_AREA) for frame in seen])
+        return np.round(seen.mean(axis=-1, keepdims=True)).astype(np.uint8) if self._grey else seen
 
     def back(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes `[...,4]` in pixels of what the model sees as boxes in pixels of the environment's frames."""

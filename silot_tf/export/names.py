@@ -11,5 +11,7 @@ TABLE = {
     "depth": ("[K]", "larger is nearer to the camera; no unit"),
     "appearance": ("[K,A]", "vector that describes how the object looks; no unit"),
 }
+#: Of float frames. Resizing rounds values a little beyond 0 and 1.
+FLOAT_RANGE = (-1e-3, 1 + 1e-3)
 #: Results that are left out unless they are asked for.
 IMAGES = ("reconstruction", "masks")

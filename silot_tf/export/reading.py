@@ -123,16 +123,18 @@ class ExportedModel:
 
     def _checked_frame(self, frame: np.ndarray) -> np.ndarray:
         if frame.dtype not in (np.uint8, np.float32):
-            raise UserError(
-                f"step got frames of {frame.dtype}; expected uint8, or float32 in [0, 1]: frame.astype(np.float32)"
-            )
+            whole = np.issubdtype(frame.dtype, np.integer)
+            cure = "frame.astype(np.uint8) where values are 0 to 255" if whole else "frame.astype(np.float32)"
+            raise UserError(f"step got frames of {frame.dtype}; expected uint8, or float32 in [0, 1]: {cure}")
         if frame.ndim != 4 or frame.shape[1:] != self.frame_shape:
             wanted = ",".join(map(str, self.frame_shape))
             raise UserError(
                 f"step got frames of shape {list(frame.shape)}; expected [batch,{wanted}]: crop or resize them, or "
                 "export with --frame_shape=HEIGHT,WIDTH"
             )
-        if frame.dtype == np.float32 and (frame.max(initial=0) > 1 or frame.min(initial=0) < 0):
+        low, high = names.FLOAT_RANGE
+        # Not the other way round: nothing is true of NaN.
+        if frame.dtype == np.float32 and not (frame.min(initial=0) >= low and frame.max(initial=0) <= high):
             raise UserError(
                 f"step got float frames from {frame.min():g} to {frame.max():g}; expected 0 to 1: divide by 255, or "
                 "hand them over as uint8"

@@ -11,7 +11,8 @@ Signatures; every tensor is named, B is any batch size, K slots, F predicted fra
 
 `state...` are several tensors whose names begin with `state__`; `step` gives them back under the names it takes. The
 loaded object itself has `initial_state`, `step` and `predict` with the same named arguments; this `step` takes frames
-of both types, and says how to get a state when it is called without one.
+of both types, and says how to get a state when it is called without one. Frames of another size, floats that are not
+in [0, 1] and batch sizes that differ are refused with a sentence (`checks`).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ import tensorflow as tf
 from absl import logging
 
 from silot_tf.errors import UserError
-from silot_tf.export import names, tables
+from silot_tf.export import checks, names, tables
+from silot_tf.export.preprocessing import Preprocessing
 
 BATCH_SIZE = tf.TensorSpec([], tf.int32, "batch_size")
 RESET = tf.TensorSpec([None], tf.bool, "reset")
@@ -32,7 +34,9 @@ NO_STATE = (
 )
 
 
-def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[str, dict]:
+def write(
+    model, folder, frame_shape, *, deterministic: bool = False, preprocessing: Preprocessing | None = None
+) -> dict[str, dict]:
     """Write the SavedModel of a built model with its weights; return its signatures.
 
     Args:
@@ -40,6 +44,8 @@ def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[st
       folder: a new or empty folder.
       frame_shape: (H, W, C) of the frames that will be handed in.
       deterministic: leave out all noise: the mean stands for every sample, seeds are not looked at.
+      preprocessing: what becomes of frames before the model sees them, where that is more than a division by 255.
+        Boxes are in pixels of the frames that come in, reconstruction and masks are as the model sees frames.
 
     Returns:
       signature -> {"inputs": {name: TensorSpec}, "outputs": {name: TensorSpec}}.
@@ -52,7 +58,7 @@ def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[st
             f"{type(model).__name__} looks at later frames (causal = False), so it has no step for single frames; "
             "expected a causal model"
         )
-    functions = _trace(model, tuple(frame_shape), deterministic)
+    functions = _trace(model, tuple(frame_shape), deterministic, preprocessing)
     module = tf.Module(name="exported")
     # Keras' layers are invisible to a tf.Module; the list of their variables is not.
     module.weights = [variable.value for variable in model.variables]
@@ -73,7 +79,7 @@ def write(model, folder, frame_shape, *, deterministic: bool = False) -> dict[st
     }
 
 
-def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
+def _trace(model, frame_shape, deterministic: bool, preprocessing: Preprocessing | None) -> dict[str, Callable]:
     """Signature -> its graph.
 
     The network is there twice, in `whole` and `imagine`. The others call these, and TensorFlow leaves out what they do
@@ -85,6 +91,9 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
         for name, value in tables.flatten_state(template).items()
     }
     frame_specs = {dtype: tf.TensorSpec([None, *frame_shape], dtype, "frame") for dtype in (tf.float32, tf.uint8)}
+    seen_shape = preprocessing.seen_shape if preprocessing else frame_shape
+    seen_spec = tf.TensorSpec([None, *seen_shape], tf.float32, "frame")
+    in_graph = preprocessing and _traced(frame=frame_specs[tf.uint8])(preprocessing.in_graph)  # its constants once
 
     def advance(frame, seed, state, **options):
         outputs, state = model.step(frame, state, seed=None if deterministic else seed, **options)
@@ -96,7 +105,12 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
     def initial_state(batch_size):
         return tables.flatten_state(model.initial_state(batch_size))
 
-    @_traced(frame=frame_specs[tf.float32], reset=RESET, seed=SEED, **specs)
+    def seen(frame):
+        if in_graph:
+            return in_graph(frame=frame if frame.dtype == tf.uint8 else tables.to_bytes(frame))
+        return tables.to_float(frame) if frame.dtype == tf.uint8 else frame
+
+    @_traced(frame=seen_spec, reset=RESET, seed=SEED, **specs)
     def whole(frame, reset, seed, **state):
         return advance(frame, seed, model.reset(tables.pack_state(template, state), reset))
 
@@ -104,7 +118,7 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
     def imagine(frames, seed, **state):
         # The prior does not look at frames; black ones stand for those that nobody has.
         batch = tf.shape(next(iter(state.values())))[0]
-        blank = tf.ensure_shape(tf.zeros([batch, *frame_shape]), [None, *frame_shape])
+        blank = tf.ensure_shape(tf.zeros([batch, *seen_shape]), seen_spec.shape)
 
         def one(state):
             return advance(blank, seed, tables.pack_state(template, state), rollout_from=0)
@@ -114,9 +128,9 @@ def _trace(model, frame_shape, deterministic: bool) -> dict[str, Callable]:
     def step(dtype, images: bool):
         @_traced(frame=frame_specs[dtype], reset=RESET, seed=SEED, **specs)
         def step(frame, reset, seed, **state):
-            frame = tables.to_float(frame) if dtype == tf.uint8 else frame
-            with tf.control_dependencies([_same_batch(frame, reset, next(iter(state.values())))]):
-                frame = tf.identity(frame)
+            frame = checks.frame(frame, frame_shape)
+            with tf.control_dependencies([checks.same_batch(frame, reset, next(iter(state.values())))]):
+                frame = seen(tf.identity(frame))
             return _chosen(whole(frame=frame, reset=reset, seed=seed, **state), images)
 
         return step
@@ -193,7 +207,7 @@ def _step_of_any_type(kinds: Mapping, inputs: Mapping):
     step = tf.function(step, autograph=False)
     stateless = {name: spec for name, spec in inputs.items() if not name.startswith(names.STATE_PREFIX)}
     for dtype in kinds:
-        frame = tf.TensorSpec(inputs["frame"].shape, dtype, "frame")
+        frame = tf.TensorSpec(None, dtype, "frame")  # a wrong shape is told by the graph, in fewer words
         for given in (inputs, stateless, {}):
             step.get_concrete_function(**{**given, "frame": frame})
     return step
@@ -201,13 +215,6 @@ def _step_of_any_type(kinds: Mapping, inputs: Mapping):
 
 def _chosen(results: Mapping, images: bool) -> dict:
     return {key: value for key, value in results.items() if images or key not in names.IMAGES}
-
-
-def _same_batch(frame, reset, state) -> tf.Operation:
-    """Fails where batch sizes differ, which broadcasting would hide."""
-    sizes = tf.stack([tf.shape(value)[0] for value in (frame, reset, state)])
-    message = "frame, reset and state have batch sizes that differ; get a state from initial_state(batch_size=...):"
-    return tf.debugging.Assert(tf.reduce_all(sizes == sizes[0]), [message, sizes])
 
 
 def _inputs(function) -> dict:

@@ -19,7 +19,7 @@ def object_table(outputs: Mapping, frame_shape) -> dict[str, tf.Tensor]:
 
     Args:
       outputs: see `silot_tf.contracts`, here without the dimension of time: `[B,K,...]`.
-      frame_shape: (H, W, C) or (H, W), pixels.
+      frame_shape: (H, W, C) or (H, W), pixels of the frames that boxes are told in; masks may have another size.
     """
     objects = outputs["objects"]
     height, width = frame_shape[:2]
@@ -30,6 +30,8 @@ def object_table(outputs: Mapping, frame_shape) -> dict[str, tf.Tensor]:
         covered = outputs["mask"] > MASK_THRESHOLD
         (top, bottom), (left, right) = (_extent(tf.reduce_any(covered, axis=axis)) for axis in (-1, -2))
         boxes = tf.stack([(top + bottom) / 2, (left + right) / 2, bottom - top, right - left], axis=-1)
+        if (size := tuple(covered.shape[-2:])) != (height, width):
+            boxes *= tf.constant([height / size[0], width / size[1]] * 2, tf.float32)
         visible = tf.reduce_any(covered, axis=[-2, -1])
         presence, ids = tf.where(visible, presence, 0.0), tf.where(visible, ids, -1)
     return {
@@ -79,3 +81,8 @@ def to_float(frame) -> tf.Tensor:
     network of 128 objects makes 2e-5 of that in ten frames.
     """
     return tf.gather(tf.constant(np.arange(256, dtype=np.float32) / np.float32(255)), tf.cast(frame, tf.int32))
+
+
+def to_bytes(frame) -> tf.Tensor:
+    """float32 frames in [0, 1] as the nearest uint8 frames; inverse of `to_float`."""
+    return tf.cast(tf.round(tf.clip_by_value(frame, 0.0, 1.0) * 255.0), tf.uint8)

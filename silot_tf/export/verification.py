@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from silot_tf import files
 from silot_tf.errors import UserError
+from silot_tf.export.preprocessing import Preprocessing
 
 REFERENCE_FILE, CHECK_FILE = "reference.npz", "check.py"
 FRAMES, PREDICTED_FRAMES = 10, 4
@@ -21,13 +22,17 @@ BATCH_SIZES = (1, 3)
 SEED = (11, 7)
 
 
-def clips_for(video: np.ndarray | None, frame_shape) -> np.ndarray:
+def clips_for(video: np.ndarray | None, frame_shape, preprocessing: Preprocessing | None = None) -> np.ndarray:
     """Three clips `[3,FRAMES,H,W,C]` uint8: of `video` as far as it has frames of this shape, else moving squares.
 
     Args:
       video: `[E,T,H,W,C]`, float32 in [0, 1] or uint8, or None. Short clips run forth and back.
       frame_shape: (H, W, C).
+      preprocessing: of the export; frames of the shape that the model sees are then enlarged, pixel by pixel.
     """
+    if preprocessing is not None and video is not None and video.shape[2:] == tuple(preprocessing.seen_shape):
+        for axis, side in ((2, frame_shape[0]), (3, frame_shape[1])):
+            video = video.take(np.arange(side) * video.shape[axis] // side, axis=axis)
     if video is not None and video.ndim == 5 and video.shape[2:] == tuple(frame_shape) and min(video.shape[:2]) > 0:
         if video.dtype != np.uint8:
             video = np.round(np.clip(video, 0, 1) * 255).astype(np.uint8)
@@ -48,7 +53,9 @@ def clips_for(video: np.ndarray | None, frame_shape) -> np.ndarray:
     return clips
 
 
-def reference(model, clips: np.ndarray, *, deterministic: bool) -> dict[str, np.ndarray]:
+def reference(
+    model, clips: np.ndarray, *, deterministic: bool, preprocessing: Preprocessing | None = None
+) -> dict[str, np.ndarray]:
     """Clips and what the live model gives for them, as `check.py` reads it.
 
     One clip alone starts over in the middle; of three together, the streams start over at different frames.
@@ -56,9 +63,11 @@ def reference(model, clips: np.ndarray, *, deterministic: bool) -> dict[str, np.
     Args:
       model: a built model with its weights.
       clips: see `clips_for`.
-      deterministic: as in `saved_model.write`.
+      deterministic, preprocessing: as in `saved_model.write`.
     """
     frame_shape = clips.shape[2:]
+    seen_shape = preprocessing.seen_shape if preprocessing else frame_shape
+    seen = preprocessing.live if preprocessing else lambda frame: frame.astype(np.float32) / np.float32(255)
     arrays = {
         "video": clips,
         "batch_sizes": np.array(BATCH_SIZES),
@@ -68,21 +77,21 @@ def reference(model, clips: np.ndarray, *, deterministic: bool) -> dict[str, np.
         "predicted_frames": np.array(PREDICTED_FRAMES),
     }
     seed = None if deterministic else tf.constant(SEED, tf.int32)
-    step, imagine = _compiled(model, frame_shape, seed), _compiled(model, frame_shape, seed, rollout_from=0)
+    step, imagine = _compiled(model, seen_shape, seed), _compiled(model, seen_shape, seed, rollout_from=0)
     for batch in BATCH_SIZES:
-        video = clips[:batch].astype(np.float32) / np.float32(255)
+        video = clips[:batch]
         resets = np.zeros((batch, FRAMES), bool)
         resets[np.arange(batch), (FRAMES // 2 + 2 * np.arange(batch)) % FRAMES] = True
         state, outputs, predicted = model.initial_state(batch), [], []
         for t in range(FRAMES):
             if resets[:, t].any():
                 state = model.reset(state, tf.constant(resets[:, t]))
-            results, state = step(tf.constant(video[:, t]), state)
+            results, state = step(tf.constant(seen(video[:, t])), state)
             outputs.append(results)
             if t == FRAMES - 3:
                 imagined = state
                 for _ in range(PREDICTED_FRAMES):
-                    results, imagined = imagine(tf.zeros([batch, *frame_shape]), imagined)
+                    results, imagined = imagine(tf.zeros([batch, *seen_shape]), imagined)
                     predicted.append(results)
         arrays[f"batch{batch}/reset"] = resets
         for prefix, steps in (("", outputs), ("predicted_", predicted)):
@@ -156,3 +165,13 @@ def compare(folder, arrays: dict | None = None) -> dict:
         raise UserError(
             f"{folder} cannot be checked ({last}); expected a whole export: export the run again"
         ) from error
+
+
+def in_words(report: dict) -> str:
+    """How large the differences of a report of `compare` are, for one line."""
+    if report["largest_difference"] == 0:  # then the place would be that of any tensor
+        return f"all {report['compared']} tensors are equal"
+    return (
+        f"largest difference {report['largest_difference']:.1e} of {report['compared']} tensors, in {report['where']}; "
+        f"tolerance {report['tolerance']:g}"
+    )

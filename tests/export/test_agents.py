@@ -149,6 +149,25 @@ def test_a_view_shows_the_part_of_the_frame_that_was_asked_for():
     assert halved.shape == (2, 3, 4, 3) and halved.dtype == np.uint8
 
 
+def test_a_model_of_one_channel_sees_the_mean_of_the_colours():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3)).astype(np.uint8)
+    seen = View((6, 8, 3), (2, 3, 1), (1, 2, 2, 3), False).of(frames)
+    np.testing.assert_array_equal(seen[..., 0], np.round(frames[:, 1:3, 2:5].mean(axis=-1)))
+    assert seen.dtype == np.uint8 and View((6, 8, 3), (3, 4, 1), None, True).of(frames).shape == (2, 3, 4, 1)
+    with pytest.raises(UserError, match="frames have 3 channels, the export takes 4") as error:
+        View((6, 8, 3), (2, 3, 4), (1, 2, 2, 3), False)
+    assert "\n" not in str(error.value)
+
+
+def test_an_export_of_one_channel_follows_colour_frames(tmp_path):
+    shape = (20, 30, 1)
+    env = wrapped(ExportedModel(fakes.export(tmp_path / "grey", fakes.build(shape), shape)), env=Scripted((40, 60, 3)),
+                  resize=True)  # fmt: skip
+    observation, _ = env.reset()
+    assert env.observation_space.contains(observation) and (observation["ids"] >= 0).any()
+    assert env.step(0)[0]["objects"].shape == observation["objects"].shape and env.render().shape == (80, 120, 3)
+
+
 @pytest.mark.parametrize("space", ["grey", "stacked", "floats"])
 def test_frames_that_are_no_rgb_images_are_refused(exported, space):
     shape = {"grey": (20, 30), "stacked": (4, 20, 30), "floats": (20, 30, 3)}[space]

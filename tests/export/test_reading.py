@@ -6,6 +6,7 @@ import pytest
 
 from silot_tf.errors import UserError
 from silot_tf.export import card as cards
+from silot_tf.export import saved_model
 from silot_tf.export.reading import ExportedModel
 from tests.export import fakes
 
@@ -70,8 +71,11 @@ def test_step_without_a_state_says_how_to_get_one(exported, frame):
         (lambda frame: frame[0], r"of shape \[20, 30, 3\]; expected \[batch,20,30,3\]"),
         (lambda frame: frame[..., 0], "expected"),
         (lambda frame: frame.astype(np.float64), "frames of float64; expected uint8, or float32"),
+        (lambda frame: frame.astype(np.float64), r"frame\.astype\(np\.float32\)$"),
         (lambda frame: frame.astype(np.uint16), "frames of uint16"),
+        (lambda frame: frame.astype(np.int32), r"frames of int32; .*: frame\.astype\(np\.uint8\) where values are 0"),
         (lambda frame: frame.astype(np.float32) + 200, "from 200 to 200; expected 0 to 1: divide by 255"),
+        (lambda frame: np.where(np.arange(3) == 1, np.float32(np.nan), frame), "from nan to nan; expected 0 to 1"),
         (lambda frame: frame[:1], "1 frames and 1 resets for a state of 2 streams"),
     ],
 )
@@ -108,6 +112,20 @@ def test_a_card_of_another_format_is_told(copy):
     (copy / cards.CARD_FILE).write_text(json.dumps(card | {"format": 99}))
     with pytest.raises(UserError, match="format 99"):
         ExportedModel(copy)
+
+
+@pytest.mark.parametrize(("channels", "word"), [(1, "grey frames"), (3, "RGB frames"), (4, "frames of 4 channels")])
+def test_the_card_says_what_kind_of_frames_there_are(tmp_path, channels, word):
+    shape = (8, 8, channels)
+    model = fakes.build(shape)
+    signatures = saved_model.write(model, tmp_path, shape)
+    card = cards.describe(model, signatures, shape, deterministic=False)
+    step = card["signatures"]["step_with_reconstruction"]
+    tensors = step["inputs"]["frame"], step["outputs"]["reconstruction"]
+    meanings = [card["frame"]["layout"], *(tensor["meaning"] for tensor in tensors)]
+    assert all(word in meaning for meaning in meanings)
+    assert channels == 3 or not any("RGB" in meaning for meaning in meanings)
+    assert card["preprocessing"] is None
 
 
 def test_the_card_tells_shapes_units_and_checksums(folder):

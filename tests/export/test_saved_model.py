@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from silot_tf.errors import UserError
-from silot_tf.export import names, saved_model, tables
+from silot_tf.export import card, names, preprocessing, saved_model, tables
 from tests.export import fakes
 
 SEED = tf.constant([3, 4])
@@ -172,6 +172,76 @@ def test_batch_sizes_that_differ_are_refused_and_not_broadcast(loaded):
         loaded.signatures["step"](frame=frame, reset=reset, seed=SEED, **initial(loaded, 1))
 
 
+@pytest.mark.parametrize("shape", [(1, 20, 29, 3), (1, 30, 20, 3), (1, 20, 30, 1), (20, 30, 3), (20, 30), ()])
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float32])
+def test_frames_of_another_shape_are_told_with_what_came_and_what_is_expected(loaded, shape, dtype):
+    given = {"frame": tf.zeros(shape, dtype), "reset": tf.constant([False]), "seed": SEED, **initial(loaded, 1)}
+    signature = loaded.signatures["step_uint8" if dtype == tf.uint8 else "step"]
+    found = " ".join(map(str, shape))
+    for step in (signature, loaded.step):
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            step(**given)
+        assert "step takes frames of shape [batch,20,30,3]; crop or resize them" in str(error.value)
+        assert f"Found frames of shape] [{found}]" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(255.0, "[0] [255]"), (-0.1, "[-0.1] [0]"), (np.nan, "nan"), (np.inf, "inf")]
+)
+def test_floats_out_of_range_are_told(loaded, value, found):
+    frame = np.zeros((1, *fakes.FRAME_SHAPE), np.float32)
+    frame[0, 7, 11, 1] = value
+    given = {"reset": tf.constant([False]), "seed": SEED, **initial(loaded, 1)}
+    for step in (loaded.signatures["step"], loaded.signatures["step_with_reconstruction"], loaded.step):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="values from 0 to 1; divide them by 255") as error:
+            step(frame=tf.constant(frame), **given)
+        assert found in str(error.value).split("Found values from, to]")[1]
+    frame[0, 7, 11, 1] = np.nextafter(np.float32(1), np.float32(2))  # what resizing makes of white
+    loaded.signatures["step"](frame=tf.constant(frame), **given)
+
+
+def halved() -> preprocessing.Preprocessing:
+    """The model sees the negative of every other pixel."""
+    height, width, channels = fakes.FRAME_SHAPE
+    return preprocessing.Preprocessing(
+        seen_shape=(height // 2, width // 2, channels),
+        in_graph=lambda frame: 1 - tables.to_float(frame[:, ::2, ::2]),
+        live=lambda frame: 1 - frame[:, ::2, ::2].astype(np.float32) / np.float32(255),
+        description={"sentence": "the negative of every other pixel"},
+    )
+
+
+def test_what_comes_before_the_model_is_a_part_of_the_export(model, video, tmp_path):
+    between = halved()
+    signatures = saved_model.write(model, tmp_path, fakes.FRAME_SHAPE, preprocessing=between)
+    loaded = tf.saved_model.load(str(tmp_path))
+    assert loaded.signatures["step"].structured_input_signature[1]["frame"].shape == [None, *fakes.FRAME_SHAPE]
+    as_bytes, state = run(loaded, "step_uint8_with_reconstruction", video)
+    as_float, _ = run(loaded, "step", as_floats(video).numpy())
+    outputs, live = model.unroll(tf.stack([between.live(video[:, t]) for t in range(8)], axis=1), seed=SEED)
+    for t, results in enumerate(as_bytes):
+        expected = outputs["objects"]["where"][:, t] * SCALE  # pixels of the frames that come in
+        np.testing.assert_allclose(results["boxes"], expected, atol=1e-5)
+        np.testing.assert_array_equal(results["boxes"], as_float[t]["boxes"])
+        np.testing.assert_allclose(results["reconstruction"], outputs["reconstruction"][:, t], atol=1e-6)
+    predicted = loaded.signatures["predict"](frames=tf.constant(2), seed=SEED, **state)
+    outputs, _ = model.unroll(tf.zeros([3, 2, *between.seen_shape]), live, seed=SEED, rollout_from=0)
+    np.testing.assert_allclose(predicted["boxes"], outputs["objects"]["where"] * SCALE, atol=1e-5)
+    told = card.describe(model, signatures, fakes.FRAME_SHAPE, deterministic=False, preprocessing=between)
+    assert told["preprocessing"] == {"seen_shape": [10, 15, 3], "sentence": "the negative of every other pixel"}
+    assert told["frame"]["shape"] == list(fakes.FRAME_SHAPE)
+
+
+def test_masks_of_what_the_model_sees_become_boxes_in_pixels_of_the_frames(tmp_path):
+    saved_model.write(fakes.build(masks=True), tmp_path, fakes.FRAME_SHAPE, preprocessing=halved())
+    loaded = tf.saved_model.load(str(tmp_path))
+    frame = np.full((1, 1, *fakes.FRAME_SHAPE), 255, np.uint8)
+    frame[0, 0, 4:10, 10:14] = 0
+    (results,), _ = run(loaded, "step_uint8_with_reconstruction", frame)
+    np.testing.assert_allclose(results["boxes"][0, 0], [7, 12, 6, 4])
+    assert results["masks"].shape == (1, fakes.SLOTS, 10, 15)
+
+
 def test_predicting_nothing_is_refused(loaded):
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least 1"):
         loaded.signatures["predict"](frames=tf.constant(0), seed=SEED, **initial(loaded, 1))
@@ -192,6 +262,12 @@ def test_states_come_back_from_their_flat_names(model):
     tf.nest.map_structure(np.testing.assert_array_equal, packed, state)
     with pytest.raises(ValueError, match="not unique"):
         tables.flatten_state({"a": {"b__c": 1}, "a__b": {"c": 2}})
+
+
+def test_floats_become_the_bytes_that_they_come_from():
+    frame = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    np.testing.assert_array_equal(tables.to_bytes(as_floats(frame)), frame)
+    np.testing.assert_array_equal(tables.to_bytes(tf.constant([-0.001, 0.4999, 1.001])), [0, 127, 255])
 
 
 def test_bytes_become_what_numpy_makes_of_them_also_in_a_graph():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from silot_tf.errors import UserError
-from silot_tf.export import check, verification
+from silot_tf.export import check, preprocessing, verification
 from tests.export import fakes
 
 
@@ -21,6 +21,9 @@ def test_clips_come_from_a_video_where_frames_have_the_right_size():
     np.testing.assert_array_equal(clips[0, 4:8], np.round(video[0, ::-1] * 255))
     other = verification.clips_for(video, (24, 24, 3))
     assert other.shape == (3, verification.FRAMES, 24, 24, 3) and other.max() > 0
+    small = preprocessing.Preprocessing(fakes.FRAME_SHAPE, None, None, {})
+    enlarged = verification.clips_for(video, (40, 75, 3), small)
+    np.testing.assert_array_equal(enlarged[:, :, ::2, [0, 3, 5, 8]], clips[:, :, :, [0, 1, 2, 3]])
 
 
 def test_reference_starts_over_in_the_middle(model):
@@ -45,6 +48,13 @@ def test_differences_are_told():
     assert check.difference_of(np, boxes, boxes[:, :1], shape, "boxes") == np.inf
     assert check.difference_of(np, boxes * np.nan, boxes, shape, "depth") == np.inf
     assert check.difference_of(np, ids, ids.astype(np.int64), shape, "ids") == np.inf
+
+
+def test_no_place_is_named_where_all_is_equal():
+    report = {"largest_difference": 0.0, "where": "batch 1, uint8, is_new", "compared": 52, "tolerance": 1e-5}
+    assert verification.in_words(report) == "all 52 tensors are equal"
+    told = verification.in_words(report | {"largest_difference": 2e-6})
+    assert told == "largest difference 2.0e-06 of 52 tensors, in batch 1, uint8, is_new; tolerance 1e-05"
 
 
 def test_the_check_stands_alone():

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.data import videos
 from tests.integration import commands
 
 
@@ -65,6 +66,33 @@ def test_a_run_without_weights_is_refused_and_leaves_nothing(trained, tmp_path):
     (run / "checkpoints").mkdir()
     assert "holds no checkpoint; train first" in one_line(export(tmp_path, "--run_dir=run", "--out=new"))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view", ["foreground", "frames"])
+def test_a_run_of_an_own_video_is_exported_for_frames_of_the_video(tmp_path, view):
+    film = videos.write_file(tmp_path / "film.mkv", videos.frames())
+    flags = [f"--video={film}", "--out=first", "--mode=train", "--gin_file=gin_configs/smoke/own_video.gin"]
+    done = subprocess.run(
+        [sys.executable, "-m", "reproduce.own_video", *flags, f"--gin_param=data.VideoChooser.view='{view}'"],
+        cwd=tmp_path, env=commands.environment(), capture_output=True, text=True, check=False, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (tmp_path / "first").rename(tmp_path / "run")  # also the background is found in its new place
+    film.unlink()
+    done = export(tmp_path, "--run_dir=run", "--out=new")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "equals the live model" in done.stdout and "frames of 48x64" in done.stdout
+    card = json.loads((tmp_path / "new" / "card.json").read_text())
+    record = json.loads((tmp_path / "run" / "own_video.json").read_text())
+    size = record["choices"]["working_size"]
+    assert size != [48, 64] and f"inside, frames are resized to {size[0]}x{size[1]}" in done.stdout
+    assert card["frame"]["shape"] == [48, 64, 3] and card["verification"]["equal"]
+    assert card["preprocessing"]["view"] == view and card["preprocessing"]["working_size"] == size
+    done = export(tmp_path, "--mode=verify", "--out=new", "--run_dir=run")
+    assert done.returncode == 0 and "equals the live model" in done.stdout, done.stderr
+    refused = one_line(export(tmp_path, "--run_dir=run", "--out=other", "--frame_shape=64,48"))
+    assert "--frame_shape=64,48: the model was trained on frames of 48x64" in refused
 
 
 @pytest.mark.parametrize(
