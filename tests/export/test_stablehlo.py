@@ -29,22 +29,34 @@ def test_a_module_that_gives_other_results_is_not_kept(folder, tmp_path, monkeyp
     assert not (copy / stablehlo.FILE).exists()
 
 
-def results(presence, x):
+def results(presence, x, is_new=(0, 0, 0, 0)):
     boxes = np.stack([np.array([[value, 1, 4, 4]], np.float32) for value in x], axis=1)
     made = {"presence": np.array([presence], np.float32), "boxes": boxes, "last": np.array([[3.0]], np.float32)}
-    return {name: tf.constant(value) for name, value in made.items()}
+    return {name: tf.constant(value) for name, value in made.items()} | {"is_new": tf.constant([is_new]) > 0}
+
+
+def difference(found, expected):
+    return stablehlo._difference(found, expected, (10, 10, 3))
 
 
 def test_equally_absent_slots_may_change_places_and_others_may_not():
     expected = results([0.9, 0.001, 0.001, 0.8], [1, 2, 3, 4])
-    frame_shape = (10, 10, 3)
-    assert stablehlo._difference(results([0.9, 0.001, 0.001, 0.8], [1, 3, 2, 4]), expected, frame_shape) == 0
-    assert stablehlo._difference(results([0.9, 0.001, 0.8, 0.001], [1, 3, 4, 2]), expected, frame_shape) == 0
-    moved = stablehlo._difference(results([0.9, 0.001, 0.001, 0.8], [1, 2, 3, 4.5]), expected, frame_shape)
+    assert difference(results([0.9, 0.001, 0.001, 0.8], [1, 3, 2, 4]), expected) == 0
+    moved = difference(results([0.9, 0.001, 0.001, 0.8], [1, 2, 3, 4.5]), expected)
     np.testing.assert_allclose(moved, 0.05, atol=1e-6)
-    swapped = stablehlo._difference(results([0.8, 0.001, 0.001, 0.9], [4, 2, 3, 1]), expected, frame_shape)
+    swapped = difference(results([0.8, 0.001, 0.001, 0.9], [4, 2, 3, 1]), expected)
     np.testing.assert_allclose(swapped, 0.3, atol=1e-6)
-    assert stablehlo._difference(results([0.9, 0.5, 0.001, 0.8], [1, 2, 3, 4]), expected, frame_shape) == float("inf")
+    assert difference(results([0.9, 0.001, 0.8, 0.001], [1, 3, 4, 2]), expected) == float("inf")
+    assert difference(results([0.9, 0.5, 0.001, 0.8], [1, 2, 3, 4]), expected) == float("inf")
+
+
+def test_new_objects_may_be_in_other_slots():
+    """As where an absent one took the slot that was free for them; they may even pass one that was kept."""
+    expected = results([0.9, 0.8, 0.7, 0.001], [1, 2, 3, 4], is_new=(1, 1, 0, 0))
+    assert difference(results([0.001, 0.9, 0.7, 0.8], [4, 1, 3, 2], is_new=(0, 1, 0, 1)), expected) == 0
+    moved = difference(results([0.001, 0.9, 0.7, 0.8], [4, 1, 3, 2.5], is_new=(0, 1, 0, 1)), expected)
+    np.testing.assert_allclose(moved, 0.05, atol=1e-6)
+    assert difference(results([0.9, 0.8, 0.7, 0.001], [1, 2, 3, 4], is_new=(1, 0, 0, 0)), expected) == float("inf")
 
 
 original = stablehlo._compile
