@@ -55,8 +55,10 @@ class ForegroundBaseline:
                 f"{self.radius}; expected thresholds and a radius above 0, and a share below 1"
             )
 
-    def score(self, video: VideoFile, view: VideoView, truth: TrackRows) -> dict[str, dict[str, float]]:
-        """Name of the baseline -> metric -> value."""
+    def score(
+        self, video: VideoFile, view: VideoView, truth: TrackRows
+    ) -> tuple[dict[str, dict[str, float]], dict[str, TrackRows]]:
+        """Name of the baseline -> metric -> value, and name of the baseline -> its tracks."""
         measured = view.choices.foreground_threshold
         settings = list(dict.fromkeys([measured, *self.thresholds]))
         edges = {threshold: [] for threshold in settings}
@@ -67,15 +69,13 @@ class ForegroundBaseline:
             for threshold in settings:
                 edges[threshold].append(self._components(contrast >= threshold, size, view.choices.object_size))
         radius = self.radius * view.choices.object_size[0]
-        scores = {
-            threshold: video_tracks.score(self._linked(found, radius), truth, count)
-            for threshold, found in edges.items()
-        }
-        best = max(scores, key=lambda threshold: scores[threshold]["mota"])
-        return {
-            BASELINE: scores[measured] | {"threshold": measured},
-            f"{BASELINE}_tuned": scores[best] | {"threshold": best},
-        }
+        tracked = {threshold: self._linked(found, radius) for threshold, found in edges.items()}
+        scores = {threshold: video_tracks.score(found, truth, count) for threshold, found in tracked.items()}
+        chosen = {BASELINE: measured, f"{BASELINE}_tuned": max(scores, key=lambda t: scores[t]["mota"])}
+        return (
+            {name: scores[threshold] | {"threshold": threshold} for name, threshold in chosen.items()},
+            {name: tracked[threshold] for name, threshold in chosen.items()},
+        )
 
     def _components(self, mask: np.ndarray, size, object_size) -> np.ndarray:
         """`[P,4]` (top, bottom, left, right) in pixels of the video, measured from its corner."""
@@ -111,7 +111,7 @@ def write_results(folder, video: VideoFile, view: VideoView, tracked: dict, trut
     found, frames = video_tracks.read_tracks(pathlib.Path(folder) / TRACKS), tracked["frames"]
     mine = video_tracks.describe(found, frames) if truth is None else video_tracks.score(found, truth, frames)
     mine |= tracked["metrics"]
-    baselines = {} if truth is None else baseline.score(video, view, truth)
+    baselines, baseline_tracks = ({}, {}) if truth is None else baseline.score(video, view, truth)
     condition = f"{video.path.name}, {frames} frames"
     protocol = video_tracks.protocol() | {
         "reconstruction": "Negative Bernoulli log-likelihood of what the model sees, nats per resized frame.",
@@ -123,7 +123,13 @@ def write_results(folder, video: VideoFile, view: VideoView, tracked: dict, trut
         first, length = arrays.pop("first_frames"), arrays["video"].shape[1]
         arrays["condition"] = np.array([f"frames {n + 1} to {n + length}" for n in first])
         if truth is not None:
-            arrays |= _truth_arrays(truth, first, length, tracked["frame_size"])
+            place = (first, length, tracked["frame_size"])
+            arrays |= dict(zip(("truth_boxes", "truth_present", "truth_track_id"), _clips(truth, *place), strict=True))
+            for name, rows in baseline_tracks.items():
+                boxes, present, ids = _clips(rows, *place)
+                own = {"boxes": boxes, "pres": present.astype(np.float32), "track_id": ids}
+                own["is_new"] = np.zeros_like(present)  # said of models alone
+                arrays |= {f"baseline_{name}_{field}": value for field, value in own.items()}
         results.write_examples(folder, arrays)
     results.write_metrics(
         folder,
@@ -136,20 +142,20 @@ def write_results(folder, video: VideoFile, view: VideoView, tracked: dict, trut
     return {"model": mine} | baselines
 
 
-def _truth_arrays(truth: TrackRows, first, length: int, size) -> dict[str, np.ndarray]:
-    """Annotated boxes of example clips, see `reporting.examples`."""
+def _clips(tracks: TrackRows, first, length: int, size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`boxes [E,T,N,4]`, `present [E,T,N]`, `ids [E,T,N]` of tracks in example clips, see `reporting.examples`."""
     frames = np.asarray(first)[:, None] + np.arange(1, length + 1)
-    rows = [[np.flatnonzero(truth.frame == number) for number in clip] for clip in frames]
+    rows = [[np.flatnonzero(tracks.frame == number) for number in clip] for clip in frames]
     most = max((len(own) for clip in rows for own in clip), default=0)
     boxes = np.zeros((*frames.shape, most, 4), np.float32)
     present, ids = np.zeros((*frames.shape, most), bool), np.full((*frames.shape, most), -1, np.int32)
-    where = box_ops.from_edges(truth.edges - 0.5, size)
+    where = box_ops.from_edges(tracks.edges - 0.5, size)
     for clip, own in enumerate(rows):
         for t, chosen in enumerate(own):
             boxes[clip, t, : len(chosen)] = where[chosen]
             present[clip, t, : len(chosen)] = True
-            ids[clip, t, : len(chosen)] = truth.track_id[chosen]
-    return {"truth_boxes": boxes, "truth_present": present, "truth_track_id": ids}
+            ids[clip, t, : len(chosen)] = tracks.track_id[chosen]
+    return boxes, present, ids
 
 
 def write_report(folder) -> pathlib.Path:

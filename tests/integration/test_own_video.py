@@ -56,6 +56,10 @@ def test_a_film_becomes_tracks_and_a_page_and_other_films_follow(tmp_path):
     results = json.loads((out / "results" / "metrics.json").read_text())
     assert set(results["baselines"]) == {"connected_components", "connected_components_tuned"}
     assert {"mota", "idf1", "misses", "false_positives", "switches"} <= set(results["model"]["film.mp4, 16 frames"])
+    with np.load(out / "results" / "examples.npz") as examples:  # for the page to explore
+        shape = (*examples["video"].shape[:2], 2, 4)
+        assert examples["truth_boxes"].shape == examples["baseline_connected_components_boxes"].shape == shape
+    assert "Connected components" in (out / "report" / "explore.html").read_text()
     page = (out / "report" / "index.html").read_text()
     assert "film.mp4" in page and "Connected components" in page and "fresh clips" not in page
     assert len(commands.rows(out / "metrics.csv")) == 8

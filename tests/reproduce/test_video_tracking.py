@@ -229,7 +229,8 @@ def test_full_disk_is_one_line_and_leaves_nothing(scene, out):
 
 
 def test_connected_components_of_well_separated_squares_are_perfect(scene, tmp_path):
-    scores = video_results.ForegroundBaseline(thresholds=(0.2, 2.5)).score(*scene, truth(tmp_path))
+    scores, tracks = video_results.ForegroundBaseline(thresholds=(0.2, 2.5)).score(*scene, truth(tmp_path))
+    assert set(tracks) == set(scores) and set(tracks["connected_components_tuned"].track_id) == {1, 2}
     assert set(scores) == {"connected_components", "connected_components_tuned"}
     assert scores["connected_components"]["mota"] > 0.8  # resized by no whole number, so edges are not exact
     assert scores["connected_components_tuned"]["mota"] >= scores["connected_components"]["mota"]
