@@ -9,6 +9,8 @@ import tempfile
 _KNOWN_CHATTER = re.compile(
     r"InitializeLog|port\.cc|cudart_stub|cpu_feature_guard|rebuild TensorFlow|cuInit|TF-TRT|computation_placer"
 )
+#: The place, where it is told, and what is wrong with it.
+_TENSORFLOWS_WORDS = re.compile(r"(?:(\S+); )?(No space left on device|Read-only file system|Disk quota exceeded)")
 _FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
 
 
@@ -41,10 +43,10 @@ def environment_error(error: BaseException) -> str | None:
     TensorFlow reports such things in exceptions of its own.
     """
     if isinstance(error, OSError) and error.errno in _FULL_OR_READ_ONLY:
-        place = f" {error.filename}" if error.filename else ""
-        return f"cannot write{place}: {error.strerror}; expected a writable folder with free space, choose another"
-    found = re.search(r"(?:(\S+); )?(No space left on device|Read-only file system|Disk quota exceeded)", str(error))
-    if found and type(error).__module__.startswith("tensorflow"):
-        place = f" {found[1]}" if found[1] else ""
-        return f"cannot write{place}: {found[2]}; expected a writable folder with free space, choose another"
-    return None
+        place, words = error.filename, error.strerror
+    elif type(error).__module__.startswith("tensorflow") and (found := _TENSORFLOWS_WORDS.search(str(error))):
+        place, words = found.groups()
+    else:
+        return None
+    where = f" {place}" if place else ""
+    return f"cannot write{where}: {words}; expected a writable folder with free space, choose another"
